@@ -1,0 +1,295 @@
+//===- Packing.cpp - Executes packing recipes
+//------------------------------===//
+//
+// Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moert/Format/Packing.h"
+
+#include <algorithm>
+#include <cstring>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+using namespace moert;
+
+namespace {
+
+/// One matrix of a source: element (n, k) is at base + n * sn + k * sk.
+struct Matrix {
+  const uint8_t *base;
+  int64_t n, k, sn, sk;
+};
+
+/// Where one tile column strip of a panel goes, in elements.
+struct Strip {
+  uint8_t *target;
+  /// Distance between two k tiles of the strip: both tiles of the panel.
+  int64_t tileStride;
+  int64_t kTile, kInner;
+};
+
+template <typename T> T load(const uint8_t *base, int64_t index) {
+  T value;
+  std::memcpy(&value, base + index * int64_t(sizeof(T)), sizeof(T));
+  return value;
+}
+
+/// Any strides, any sizes: elements [k0, k) of up to 16 columns. Padding up to
+/// `kEnd` becomes zero.
+template <typename T>
+void packElements(const Matrix &m, int64_t column, int64_t k0, int64_t kEnd,
+                  const Strip &strip) {
+  const int64_t columns =
+      std::min<int64_t>(16, std::max<int64_t>(0, m.n - column));
+  T *out = reinterpret_cast<T *>(strip.target);
+  for (int64_t k = k0; k < kEnd; ++k) {
+    int64_t inTile = k % strip.kTile;
+    T *row = out + k / strip.kTile * strip.tileStride +
+             inTile / strip.kInner * 16 * strip.kInner + inTile % strip.kInner;
+    const int64_t filled = k < m.k ? columns : 0;
+    for (int64_t c = 0; c < filled; ++c)
+      row[c * strip.kInner] = load<T>(m.base, (column + c) * m.sn + k * m.sk);
+    for (int64_t c = filled; c < 16; ++c)
+      row[c * strip.kInner] = 0;
+  }
+}
+
+#if defined(__SSE2__)
+/// Rows of 16 columns whose elements lie next to each other along k: 4-byte
+/// units (one f32 or a pair of bf16) are transposed. Returns the k up to which
+/// the strip is done.
+int64_t packUnits(const Matrix &m, int64_t column, int64_t elementBytes,
+                  const Strip &strip) {
+  const int64_t perUnit = 4 / elementBytes;
+  if (m.sk != 1 || column + 16 > m.n || strip.kInner != perUnit)
+    return 0;
+  const int64_t unitsPerTile = strip.kTile / perUnit;
+  const int64_t units = m.k / perUnit / 4 * 4;
+  const int64_t tileStride = strip.tileStride / perUnit;
+  uint32_t *out = reinterpret_cast<uint32_t *>(strip.target);
+  auto rowOf = [&](int64_t unit) {
+    return out + unit / unitsPerTile * tileStride + unit % unitsPerTile * 16;
+  };
+  const uint8_t *source[16];
+  for (int64_t c = 0; c < 16; ++c)
+    source[c] = m.base + (column + c) * m.sn * elementBytes;
+  for (int64_t unit = 0; unit < units; unit += 4) {
+    uint32_t *rows[4];
+    for (int64_t r = 0; r < 4; ++r)
+      rows[r] = rowOf(unit + r);
+    for (int64_t c = 0; c < 16; c += 4) {
+      __m128i a[4];
+      for (int64_t i = 0; i < 4; ++i)
+        a[i] = _mm_loadu_si128(
+            reinterpret_cast<const __m128i *>(source[c + i] + unit * 4));
+      __m128i lo01 = _mm_unpacklo_epi32(a[0], a[1]);
+      __m128i hi01 = _mm_unpackhi_epi32(a[0], a[1]);
+      __m128i lo23 = _mm_unpacklo_epi32(a[2], a[3]);
+      __m128i hi23 = _mm_unpackhi_epi32(a[2], a[3]);
+      auto store = [&](int64_t r, __m128i v) {
+        _mm_storeu_si128(reinterpret_cast<__m128i *>(rows[r] + c), v);
+      };
+      store(0, _mm_unpacklo_epi64(lo01, lo23));
+      store(1, _mm_unpackhi_epi64(lo01, lo23));
+      store(2, _mm_unpacklo_epi64(hi01, hi23));
+      store(3, _mm_unpackhi_epi64(hi01, hi23));
+    }
+  }
+  return units * perUnit;
+}
+#else
+int64_t packUnits(const Matrix &, int64_t, int64_t, const Strip &) { return 0; }
+#endif
+
+void packStrip(const Matrix &m, int64_t column, int64_t kEnd,
+               int64_t elementBytes, const Strip &strip) {
+  int64_t done = 0;
+  if (elementBytes == 2 || elementBytes == 4)
+    done = packUnits(m, column, elementBytes, strip);
+  switch (elementBytes) {
+  case 1:
+    return packElements<uint8_t>(m, column, done, kEnd, strip);
+  case 2:
+    return packElements<uint16_t>(m, column, done, kEnd, strip);
+  case 4:
+    return packElements<uint32_t>(m, column, done, kEnd, strip);
+  default:
+    return packElements<uint64_t>(m, column, done, kEnd, strip);
+  }
+}
+
+void run(const ParallelFor &parallel, int64_t count,
+         const std::function<void(int64_t)> &body) {
+  if (parallel && count > 1)
+    return parallel(count, body);
+  for (int64_t i = 0; i < count; ++i)
+    body(i);
+}
+
+/// The range of elements that a view touches.
+std::pair<int64_t, int64_t> extent(const StridedView &view) {
+  int64_t last = view.start;
+  for (size_t i = 0; i < view.shape.size(); ++i) {
+    if (view.shape[i] == 0)
+      return {view.start, view.start};
+    last += (view.shape[i] - 1) * view.strides[i];
+  }
+  return {view.start, last + 1};
+}
+
+/// Copies the elements of `view` in row-major order to `target`.
+void copyView(const StridedView &view, const uint8_t *source, uint8_t *target,
+              int64_t elementBytes, const ParallelFor &parallel) {
+  int64_t rowLength = 1, rows = 1, rowStride = 1;
+  const int64_t rank = view.shape.size();
+  if (rank > 0) {
+    rowLength = view.shape[rank - 1];
+    rowStride = view.strides[rank - 1];
+  }
+  for (int64_t i = 0; i + 1 < rank; ++i)
+    rows *= view.shape[i];
+  if (rows == 0 || rowLength == 0)
+    return;
+  // Enough rows in a piece to make handing it out worthwhile.
+  const int64_t chunk =
+      std::max<int64_t>(1, (1 << 20) / (rowLength * elementBytes));
+  run(parallel, (rows + chunk - 1) / chunk, [&](int64_t piece) {
+    for (int64_t row = piece * chunk, end = std::min(rows, (piece + 1) * chunk);
+         row < end; ++row) {
+      int64_t address = view.start, rest = row;
+      for (int64_t i = rank - 2; i >= 0; --i) {
+        address += rest % view.shape[i] * view.strides[i];
+        rest /= view.shape[i];
+      }
+      uint8_t *out = target + row * rowLength * elementBytes;
+      const uint8_t *in = source + address * elementBytes;
+      if (rowStride == 1) {
+        std::memcpy(out, in, rowLength * elementBytes);
+        continue;
+      }
+      for (int64_t i = 0; i < rowLength; ++i)
+        std::memcpy(out + i * elementBytes, in + i * rowStride * elementBytes,
+                    elementBytes);
+    }
+  });
+}
+
+StatusOr<const TensorEntry *> findSource(const fb::Weight &weight, uint32_t i,
+                                         const Checkpoint &checkpoint) {
+  std::string_view source = weight.sources()->Get(i)->string_view();
+  const TensorEntry *entry = checkpoint.find(source);
+  DType type = checkpointType(weight.dtype());
+  if (!entry || entry->dtype != type ||
+      !std::equal(entry->shape.begin(), entry->shape.end(),
+                  weight.source_shape()->begin(), weight.source_shape()->end()))
+    return Status::error(402, concat("tensor '", source,
+                                     "' is missing or of another shape or "
+                                     "type than the artifact needs"))
+        .at(checkpoint.path())
+        .fix("give the checkpoint it was compiled from with --weights=DIR");
+  return entry;
+}
+
+Status packRowMajor(const fb::Weight &weight, const Checkpoint &checkpoint,
+                    uint8_t *target, const ParallelFor &parallel) {
+  MOE_ASSIGN_OR_RETURN(StridedView view, sourceView(weight));
+  const int64_t elementBytes = byteSize(checkpointType(weight.dtype()));
+  int64_t count = 1;
+  for (int64_t dim : view.shape)
+    count *= dim;
+  for (uint32_t i = 0; i < weight.sources()->size(); ++i) {
+    MOE_ASSIGN_OR_RETURN(const TensorEntry *entry,
+                         findSource(weight, i, checkpoint));
+    copyView(view, entry->data, target + i * count * elementBytes, elementBytes,
+             parallel);
+    entry->dropPages(0, entry->bytes);
+  }
+  return {};
+}
+
+} // namespace
+
+Status moert::packConstant(const fb::Plan &plan, const fb::Constant &constant,
+                           const Checkpoint &checkpoint, uint8_t *target,
+                           const ParallelFor &parallel) {
+  const auto &indices = *constant.weights();
+  if (constant.layout() == fb::Layout::RowMajor)
+    return packRowMajor(*plan.weights()->Get(indices.Get(0)), checkpoint,
+                        target, parallel);
+
+  const int64_t elementBytes = byteSize(checkpointType(constant.dtype()));
+  const int64_t parts = indices.size();
+  const int64_t kTile = constant.k_tile(), kInner = constant.k_inner();
+  const auto &shape = *plan.weights()->Get(indices.Get(0))->shape();
+  const int64_t rank = shape.size();
+  const int64_t experts = rank == 3 ? shape.Get(0) : 1;
+  const int64_t n = shape.Get(rank - 2), k = shape.Get(rank - 1);
+  const int64_t panelColumns = 32 / parts;
+  const int64_t panels = (n + panelColumns - 1) / panelColumns;
+  const int64_t kEnd = (k + kTile - 1) / kTile * kTile;
+  const int64_t panelBytes = kEnd * 32 * elementBytes;
+  for (int64_t e = 0; e < experts; ++e) {
+    for (int64_t part = 0; part < parts; ++part) {
+      const fb::Weight &weight = *plan.weights()->Get(indices.Get(part));
+      MOE_ASSIGN_OR_RETURN(StridedView view, sourceView(weight));
+      MOE_ASSIGN_OR_RETURN(
+          const TensorEntry *entry,
+          findSource(weight, weight.stack() ? e : 0, checkpoint));
+      if (view.shape.size() == 3) { // All experts in one tensor.
+        view.start += e * view.strides[0];
+        view.shape.erase(view.shape.begin());
+        view.strides.erase(view.strides.begin());
+      }
+      Matrix matrix{entry->data + view.start * elementBytes, n, k,
+                    view.strides[0], view.strides[1]};
+      run(parallel, panels, [&](int64_t panel) {
+        uint8_t *base = target + (e * panels + panel) * panelBytes;
+        for (int64_t tile = part; tile < 2; tile += parts) {
+          Strip strip{base + tile * 16 * kTile * elementBytes, 2 * 16 * kTile,
+                      kTile, kInner};
+          packStrip(matrix, panel * panelColumns + tile / parts * 16, kEnd,
+                    elementBytes, strip);
+        }
+      });
+      auto [first, last] = extent(view);
+      entry->dropPages(first * elementBytes, (last - first) * elementBytes);
+    }
+  }
+  return {};
+}
+
+Status moert::writePackedWeights(const fb::Plan &plan,
+                                 const Checkpoint &checkpoint,
+                                 const std::string &path,
+                                 const ParallelFor &parallel) {
+  MOE_RETURN_IF_ERROR(matchCheckpoint(plan, checkpoint));
+  std::vector<TensorSpec> specs;
+  uint64_t largest = 0;
+  for (const fb::Constant *constant : *plan.constants()) {
+    specs.push_back({constant->name()->str(),
+                     DType::U8,
+                     {static_cast<int64_t>(constant->bytes())}});
+    largest = std::max<uint64_t>(largest, constant->bytes());
+  }
+  MOE_ASSIGN_OR_RETURN(
+      SafetensorsWriter writer,
+      SafetensorsWriter::create(path, specs,
+                                {{"layout", packedLayoutId},
+                                 {"fingerprint", plan.fingerprint()->str()}},
+                                packedAlignment));
+  std::unique_ptr<uint8_t[]> buffer(new (std::nothrow) uint8_t[largest + 1]);
+  if (!buffer)
+    return Status::error(601, concat("cannot allocate ", formatBytes(largest),
+                                     " to pack a constant"));
+  for (const fb::Constant *constant : *plan.constants()) {
+    MOE_RETURN_IF_ERROR(
+        packConstant(plan, *constant, checkpoint, buffer.get(), parallel));
+    MOE_RETURN_IF_ERROR(writer.write(buffer.get(), constant->bytes()));
+  }
+  return writer.finish();
+}
