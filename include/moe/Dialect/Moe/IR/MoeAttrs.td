@@ -1,0 +1,101 @@
+//===- MoeAttrs.td - Attributes of the moe dialect ------------------------===//
+//
+// Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_DIALECT_MOE_IR_MOEATTRS_TD
+#define MOE_DIALECT_MOE_IR_MOEATTRS_TD
+
+include "mlir/IR/AttrTypeBase.td"
+include "moe/Dialect/Moe/IR/MoeBase.td"
+include "moe/Dialect/Moe/IR/MoeEnums.td"
+
+def Moe_PolicyAttr : Moe_Attr<"Policy", "policy"> {
+  let summary = "how a token chooses experts from its router logits";
+  let description = [{
+    The cross product of the choices that routers make; docs/Numerics.md
+    ("Router") specifies each step bit for bit. Written as a list of clauses,
+    of which only `top_k` is required:
+
+    ```
+    #moe.policy<score = sigmoid, groups = 8 keep 4 by top2_sum, top_k = 8,
+                normalize epsilon 1.0e-20, scale = 2.5, round_weights = bf16>
+    ```
+
+    - `score = none | softmax | sigmoid` (default softmax): logits to scores.
+    - `groups = G keep K by max | top2_sum`: only experts of the K best of G
+      equal groups can be chosen.
+    - `top_k = k`: experts per token.
+    - `weights = scores | softmax` (default scores): the weight of a chosen
+      expert is its score, or the softmax over the chosen logits.
+    - `normalize [epsilon x]`: weights are divided by their sum (plus x).
+    - `scale = x`: then multiplied by x.
+    - `round_weights = bf16 | f16`: then rounded to that type.
+
+    A selection bias is an operand of `moe.route`, not part of the policy.
+
+    C1. `top_k` >= 1.
+    C2. With groups: G >= 2, 1 <= K < G.
+    C3. `weights = softmax` excludes `score = sigmoid` and `normalize`, which
+        would contradict it or change nothing.
+    C4. `scale` is finite and not zero; `epsilon` is finite and >= 0, and given
+        only with `normalize`.
+    C5. `round_weights` is bf16 or f16.
+  }];
+  let parameters = (ins
+    EnumParameter<Moe_Score>:$score,
+    "int64_t":$topK,
+    "int64_t":$groups,
+    "int64_t":$keepGroups,
+    EnumParameter<Moe_GroupFilter>:$groupFilter,
+    EnumParameter<Moe_WeightSource>:$weightSource,
+    "bool":$normalize,
+    "::llvm::APFloat":$epsilon,
+    "::llvm::APFloat":$scale,
+    "::mlir::Type":$roundWeights);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+}
+
+def Moe_CpuConfigAttr : Moe_Attr<"CpuConfig", "cpu"> {
+  let summary = "how a CPU kernel is generated for one ISA level";
+  let description = [{
+    Chosen by `moe-select-kernel-config`, obeyed by everything after it.
+
+    - `isa`: instruction set level.
+    - `mr`, `nr`: rows and 16-column tiles of the register block of a GEMM.
+    - `kc`: input channels per pass over a weight panel.
+    - `prefetch`: distance of the software prefetch of weights in bytes, 0 for
+      none.
+    - `accumulation`: name of the accumulation class: kernels of one class give
+      the same bits for a token whatever else is in the batch.
+  }];
+  let parameters = (ins
+    EnumParameter<Moe_Isa>:$isa,
+    "int64_t":$mr, "int64_t":$nr, "int64_t":$kc, "int64_t":$prefetch,
+    StringRefParameter<"accumulation class">:$accumulation);
+  let assemblyFormat = "`<` struct(params) `>`";
+}
+
+def Moe_IsaAttr : EnumAttr<Moe_Dialect, Moe_Isa, "isa"> {
+  let assemblyFormat = "`<` $value `>`";
+}
+
+def Moe_LayoutAttr : Moe_Attr<"Layout", "layout"> {
+  let summary = "physical layout of a constant";
+  let description = [{
+    `row_major`: the weight as it is. `panels`: the layout that
+    moert/Format/Plan.fbs documents for `Layout.Panels`, with `k_tile` input
+    channels to a tile and `k_inner` of them innermost.
+  }];
+  let parameters = (ins
+    EnumParameter<Moe_LayoutKind>:$kind,
+    DefaultValuedParameter<"int64_t", "1">:$kTile,
+    DefaultValuedParameter<"int64_t", "1">:$kInner);
+  let assemblyFormat = "`<` struct(params) `>`";
+}
+
+#endif // MOE_DIALECT_MOE_IR_MOEATTRS_TD

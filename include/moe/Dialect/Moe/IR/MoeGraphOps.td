@@ -1,0 +1,306 @@
+//===- MoeGraphOps.td - Graph-level ops -----------------------------------===//
+//
+// Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_DIALECT_MOE_IR_MOEGRAPHOPS_TD
+#define MOE_DIALECT_MOE_IR_MOEGRAPHOPS_TD
+
+include "mlir/IR/RegionKindInterface.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/ControlFlowInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+include "moe/Dialect/Moe/IR/MoeAttrs.td"
+include "moe/Dialect/Moe/IR/MoeTypes.td"
+
+def Moe_GraphOpDoc : OpDocGroup {
+  let summary = "Graph ops";
+  let description = [{
+    What a model says. Values are tensors; nothing is decided about order,
+    memory or threads.
+  }];
+}
+
+let opDocGroup = Moe_GraphOpDoc in {
+
+def Moe_WeightOp : Moe_Op<"weight", [Symbol]> {
+  let summary = "names a weight and where the checkpoint keeps it";
+  let description = [{
+    A module-level symbol. `sources` are the names of checkpoint tensors; a
+    range in braces stands for several names, so `"w.{0..7}.x"` means `w.0.x`
+    to `w.7.x`. Each source is read, optionally `split` (a strided range of one
+    dimension of the source), then optionally has its last two dimensions
+    swapped by `transpose`; with `stack` the results of all sources become the
+    slices of a new leading dimension.
+
+    The type is that of the result. Several uses, also in different layers,
+    share one weight.
+
+    Example:
+    ```mlir
+    moe.weight @layers.0.gate : tensor<8x96x64xbf16>
+        from ["model.layers.0.block_sparse_moe.experts.{0..7}.w1.weight"] stack
+    moe.weight @layers.0.up : tensor<8x96x64xbf16>
+        from ["model.layers.0.mlp.experts.gate_up_proj"]
+        split [1, 96, 192, 1]
+    ```
+
+    C1. The type is a statically shaped, ranked tensor of f32, bf16 or f16.
+    C2. At least one source; exactly one unless `stack`.
+    C3. With `stack`, the leading dimension is the number of sources.
+    C4. `split` is [dimension, begin, end, step] with 0 <= begin < end,
+        step >= 1, (end - begin) divisible by step, and the dimension within
+        the rank of one source.
+    C5. `transpose` needs a source of rank >= 2.
+    C6. A source range is `{a..b}` with a <= b; a name has at most one.
+  }];
+  let arguments = (ins
+    SymbolNameAttr:$sym_name,
+    TypeAttrOf<AnyRankedTensor>:$type,
+    StrArrayAttr:$sources,
+    UnitAttr:$stack,
+    UnitAttr:$transpose,
+    OptionalAttr<DenseI64ArrayAttr>:$split);
+  let assemblyFormat = [{
+    $sym_name `:` $type `from` $sources (`stack` $stack^)?
+    (`transpose` $transpose^)? (`split` $split^)? attr-dict
+  }];
+  let extraClassDeclaration = [{
+    /// The sources with every range expanded, in order.
+    ::llvm::SmallVector<std::string> getSourceNames();
+    /// Type of one source as it stands in the checkpoint; for the dimension
+    /// that `split` cuts, the extent is unknown (dynamic).
+    ::mlir::RankedTensorType getSourceType();
+  }];
+  let hasVerifier = 1;
+}
+
+def Moe_GetWeightOp
+    : Moe_Op<"get_weight", [Pure,
+                            DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "the value of a weight";
+  let description = [{
+    Example: `%w = moe.get_weight @layers.0.gate : tensor<8x96x64xbf16>`
+
+    C1. The symbol names a `moe.weight` of the same type.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$weight);
+  let results = (outs AnyStaticShapeTensor:$result);
+  let assemblyFormat = "$weight attr-dict `:` type($result)";
+}
+
+def Moe_RouterLogitsOp : Moe_Op<"router_logits", [Pure]> {
+  let summary = "router logits, in the one specified summation order";
+  let description = [{
+    `logits[t, e] = sum over h of x[t, h] * weight[e, h] (+ bias[e])`, computed
+    as docs/Numerics.md ("Router") says and rounded to `round` when given.
+    A matrix multiplication of its own because expert ids must not depend on
+    how a target likes to sum.
+
+    Example:
+    ```mlir
+    %l = moe.router_logits ins(%x, %w) round bf16
+        : tensor<?x64xbf16>, tensor<8x64xbf16> -> tensor<?x8xf32>
+    ```
+
+    C1. x is N x H, weight is E x H, the result N x E of f32.
+    C2. bias has E elements.
+    C3. `round` is bf16 or f16.
+  }];
+  let arguments = (ins
+    Moe_Matrix:$x,
+    Moe_Matrix:$weight,
+    Optional<1DTensorOf<[F32, BF16, F16]>>:$bias,
+    OptionalAttr<TypeAttrOf<AnyFloat>>:$round);
+  let results = (outs 2DTensorOf<[F32]>:$logits);
+  let assemblyFormat = [{
+    `ins` `(` $x `,` $weight (`,` $bias^)? `)` (`round` $round^)? attr-dict
+    `:` type($x) `,` type($weight) (`,` type($bias)^)? `->` type($logits)
+  }];
+  let hasVerifier = 1;
+}
+
+def Moe_RouteOp : Moe_Op<"route", [Pure]> {
+  let summary = "every token chooses experts by its logits";
+  let description = [{
+    Applies the policy to each row of logits. `bias` is added to the scores for
+    the selection only; it never reaches a weight.
+
+    Example:
+    ```mlir
+    %r = moe.route %l bias(%b) policy<score = sigmoid, top_k = 8>
+        : tensor<?x256xf32>, tensor<256xf32>
+        -> !moe.routing<experts = 256, per_token = 8>
+    ```
+
+    C1. The routing has as many experts as the logits have columns.
+    C2. `per_token` of the routing is `top_k` of the policy, at most E.
+    C3. bias has E elements.
+    C4. With groups: G divides E, and K groups hold at least `top_k` experts;
+        `top2_sum` needs at least two experts per group.
+  }];
+  let arguments = (ins
+    2DTensorOf<[F32]>:$logits,
+    Optional<1DTensorOf<[F32]>>:$bias,
+    Moe_PolicyAttr:$policy);
+  let results = (outs Moe_RoutingType:$routing);
+  let assemblyFormat = [{
+    $logits (`bias` `(` $bias^ `)`)? `policy` `` $policy attr-dict
+    `:` type($logits) (`,` type($bias)^)? `->` qualified(type($routing))
+  }];
+  let hasVerifier = 1;
+}
+
+def Moe_AssignOp : Moe_Op<"assign", [Pure]> {
+  let summary = "a routing from given expert indices and weights";
+  let description = [{
+    Token t visits expert `indices[t, j]` with weight `weights[t, j]`, for each
+    j. For hash layers, retrieval and replay. Indices out of range, or repeated
+    within a token, are an error at run time.
+
+    C1. indices and weights are both N x `per_token`.
+  }];
+  let arguments = (ins 2DTensorOf<[I32]>:$indices, 2DTensorOf<[F32]>:$weights);
+  let results = (outs Moe_RoutingType:$routing);
+  let assemblyFormat = [{
+    $indices `,` $weights attr-dict
+    `:` type($indices) `,` type($weights) `->` qualified(type($routing))
+  }];
+  let hasVerifier = 1;
+}
+
+def Moe_AssignAllOp : Moe_Op<"assign_all", [Pure]> {
+  let summary = "every token visits every expert: a constant routing";
+  let description = [{
+    The routing of shared experts: each row of x visits all E experts, with
+    `weights[t, e]`, or 1 without weights. Of x only the number of rows counts.
+
+    Example:
+    ```mlir
+    %r = moe.assign_all %x weights(%gate)
+        : tensor<?x64xbf16>, tensor<?x1xf32>
+        -> !moe.routing<experts = 1, per_token = 1>
+    ```
+
+    C1. `per_token` equals `experts`.
+    C2. weights is N x E.
+  }];
+  let arguments = (ins Moe_Matrix:$x, Optional<2DTensorOf<[F32]>>:$weights);
+  let results = (outs Moe_RoutingType:$routing);
+  let assemblyFormat = [{
+    $x (`weights` `(` $weights^ `)`)? attr-dict
+    `:` type($x) (`,` type($weights)^)? `->` qualified(type($routing))
+  }];
+  let hasVerifier = 1;
+}
+
+def Moe_DispatchOp : Moe_Op<"dispatch", [Pure]> {
+  let summary = "copies tokens to the experts they visit";
+  let description = [{
+    One row per (token, expert) pair of the routing, grouped by ascending
+    expert, within an expert by ascending token.
+
+    Example:
+    ```mlir
+    %xs = moe.dispatch %x by %r
+        : tensor<?x64xbf16>, !moe.routing<experts = 8, per_token = 2>
+        -> tensor<?x64xbf16>
+    ```
+
+    C1. The result has the row length and element type of x.
+  }];
+  let arguments = (ins Moe_Matrix:$x, Moe_RoutingType:$routing);
+  let results = (outs Moe_Matrix:$rows);
+  let assemblyFormat = [{
+    $x `by` $routing attr-dict
+    `:` type($x) `,` qualified(type($routing)) `->` type($rows)
+  }];
+  let hasVerifier = 1;
+}
+
+def Moe_ExpertsOp
+    : Moe_Op<"experts", [Pure, IsolatedFromAbove,
+                         SingleBlockImplicitTerminator<"YieldOp">]> {
+  let summary = "applies each expert to its rows";
+  let description = [{
+    The region is the body of ONE expert, in linalg, tensor, arith and math: its
+    first argument is that expert's rows, the others are that expert's slices
+    of the weights (the leading dimension dropped). It yields one row per row.
+    A body must treat rows independently of each other.
+
+    Example:
+    ```mlir
+    %ys = moe.experts ins(%xs) weights(%w1, %w2) by %r
+        : (tensor<?x64xf32>, tensor<8x96x64xf32>, tensor<8x64x96xf32>),
+          !moe.routing<experts = 8, per_token = 2> -> tensor<?x64xf32> {
+    ^bb0(%t: tensor<?x64xf32>, %a: tensor<96x64xf32>, %b: tensor<64x96xf32>):
+      ...
+      moe.yield %o : tensor<?x64xf32>
+    }
+    ```
+
+    C1. Every weight's leading dimension is the number of experts.
+    C2. The first block argument has the type of the rows, the others that of
+        the weights without the leading dimension.
+    C3. The yielded value has the type of the result: rank 2, as many rows.
+  }];
+  let arguments = (ins
+    Moe_Matrix:$rows,
+    Variadic<AnyStaticShapeTensor>:$weights,
+    Moe_RoutingType:$routing);
+  let results = (outs Moe_Matrix:$result);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = [{
+    `ins` `(` $rows `)` (`weights` `(` $weights^ `)`)? `by` $routing attr-dict
+    `:` custom<ExpertsTypes>(type($rows), type($weights), type($routing))
+    `->` type($result) $body
+  }];
+  let hasVerifier = 1;
+}
+
+def Moe_CombineOp : Moe_Op<"combine", [Pure]> {
+  let summary = "weighted sum of each token's expert rows";
+  let description = [{
+    `y[t] = sum over the token's pairs of weight * rows[pair]`, in f32, in
+    ascending order of expert, rounded once to the element type. A token
+    without pairs gets zero.
+
+    C1. The result has the row length and element type of rows.
+  }];
+  let arguments = (ins Moe_Matrix:$rows, Moe_RoutingType:$routing);
+  let results = (outs Moe_Matrix:$result);
+  let assemblyFormat = [{
+    $rows `by` $routing attr-dict
+    `:` type($rows) `,` qualified(type($routing)) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def Moe_ExpertCountsOp : Moe_Op<"expert_counts", [Pure]> {
+  let summary = "number of tokens that visit each expert";
+  let description = [{
+    C1. The result has one i64 per expert.
+  }];
+  let arguments = (ins Moe_RoutingType:$routing);
+  let results = (outs 1DTensorOf<[I64]>:$counts);
+  let assemblyFormat = [{
+    $routing attr-dict `:` qualified(type($routing)) `->` type($counts)
+  }];
+  let hasVerifier = 1;
+}
+
+def Moe_YieldOp : Moe_Op<"yield", [Pure, Terminator, ReturnLike]> {
+  let summary = "ends a region of the moe dialect";
+  let description = [{Yields the results of the enclosing op's region.}];
+  let arguments = (ins Variadic<AnyType>:$operands);
+  let builders = [OpBuilder<(ins), [{ build($_builder, $_state, ValueRange()); }]>];
+  let assemblyFormat = "attr-dict ($operands^ `:` type($operands))?";
+}
+
+} // opDocGroup
+
+#endif // MOE_DIALECT_MOE_IR_MOEGRAPHOPS_TD

@@ -1,0 +1,160 @@
+//===- MoeAttrs.cpp - The routing policy ----------------------------------===//
+//
+// Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Custom syntax and verification of #moe.policy.
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe/Dialect/Moe/IR/Moe.h"
+
+#include "llvm/ADT/StringSet.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+namespace {
+
+/// Parses a keyword of an enumeration.
+template <typename EnumT>
+ParseResult
+parseEnum(AsmParser &parser, StringRef what, EnumT &value,
+          std::optional<EnumT> (*symbolize)(StringRef)) {
+  StringRef keyword;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseKeyword(&keyword))
+    return failure();
+  std::optional<EnumT> parsed = symbolize(keyword);
+  if (!parsed)
+    return parser.emitError(loc)
+           << "unknown " << what << " '" << keyword << "'";
+  value = *parsed;
+  return success();
+}
+
+} // namespace
+
+Attribute PolicyAttr::parse(AsmParser &parser, Type) {
+  auto score = Score::Softmax;
+  auto filter = GroupFilter::None;
+  auto source = WeightSource::Scores;
+  int64_t topK = 0, groups = 1, keep = 1;
+  bool normalize = false;
+  double epsilon = 0.0, scale = 1.0;
+  Type roundWeights;
+  llvm::StringSet<> seen;
+
+  auto parseClause = [&]() -> ParseResult {
+    StringRef clause;
+    SMLoc loc = parser.getCurrentLocation();
+    if (parser.parseKeyword(&clause))
+      return failure();
+    if (!seen.insert(clause).second)
+      return parser.emitError(loc)
+             << "clause '" << clause << "' is given twice";
+    if (clause == "normalize") {
+      normalize = true;
+      if (succeeded(parser.parseOptionalKeyword("epsilon")))
+        return parser.parseFloat(epsilon);
+      return success();
+    }
+    if (parser.parseEqual())
+      return failure();
+    if (clause == "score")
+      return parseEnum(parser, "score function", score, symbolizeScore);
+    if (clause == "top_k")
+      return parser.parseInteger(topK);
+    if (clause == "weights")
+      return parseEnum(parser, "weight source", source, symbolizeWeightSource);
+    if (clause == "scale")
+      return parser.parseFloat(scale);
+    if (clause == "round_weights")
+      return parser.parseType(roundWeights);
+    if (clause == "groups") {
+      if (parser.parseInteger(groups) || parser.parseKeyword("keep") ||
+          parser.parseInteger(keep) || parser.parseKeyword("by"))
+        return failure();
+      return parseEnum(parser, "group filter", filter, symbolizeGroupFilter);
+    }
+    return parser.emitError(loc)
+           << "unknown clause '" << clause
+           << "'; expected score, groups, top_k, weights, normalize, scale or "
+              "round_weights";
+  };
+  if (parser.parseCommaSeparatedList(AsmParser::Delimiter::LessGreater,
+                                     parseClause))
+    return {};
+  // Constants of the router are f32 values (docs/Numerics.md).
+  return parser.getChecked<PolicyAttr>(
+      parser.getContext(), score, topK, groups, keep, filter, source, normalize,
+      APFloat(static_cast<float>(epsilon)), APFloat(static_cast<float>(scale)),
+      roundWeights);
+}
+
+void PolicyAttr::print(AsmPrinter &printer) const {
+  auto printFloat = [&](const APFloat &value) {
+    // Hexadecimal would be exact but unreadable; nine digits are exact as well.
+    SmallString<16> text;
+    value.toString(text, /*FormatPrecision=*/9, /*FormatMaxPadding=*/3,
+                   /*TruncateZero=*/false);
+    printer << text;
+  };
+  printer << "<score = " << stringifyScore(getScore());
+  if (getGroupFilter() != GroupFilter::None)
+    printer << ", groups = " << getGroups() << " keep " << getKeepGroups()
+            << " by " << stringifyGroupFilter(getGroupFilter());
+  printer << ", top_k = " << getTopK();
+  if (getWeightSource() != WeightSource::Scores)
+    printer << ", weights = " << stringifyWeightSource(getWeightSource());
+  if (getNormalize()) {
+    printer << ", normalize";
+    if (!getEpsilon().isZero()) {
+      printer << " epsilon ";
+      printFloat(getEpsilon());
+    }
+  }
+  if (!getScale().isExactlyValue(1.0)) {
+    printer << ", scale = ";
+    printFloat(getScale());
+  }
+  if (getRoundWeights())
+    printer << ", round_weights = " << getRoundWeights();
+  printer << ">";
+}
+
+LogicalResult
+PolicyAttr::verify(function_ref<InFlightDiagnostic()> emitError, Score score,
+                   int64_t topK, int64_t groups, int64_t keepGroups,
+                   GroupFilter groupFilter, WeightSource weightSource,
+                   bool normalize, APFloat epsilon, APFloat scale,
+                   Type roundWeights) {
+  if (topK < 1)
+    return emitError() << "C1: top_k must be at least 1, got " << topK;
+  if (groupFilter != GroupFilter::None &&
+      (groups < 2 || keepGroups < 1 || keepGroups >= groups))
+    return emitError() << "C2: keeping " << keepGroups << " of " << groups
+                       << " groups filters nothing; expected 1 <= keep < "
+                          "groups";
+  if (groupFilter == GroupFilter::None && (groups != 1 || keepGroups != 1))
+    return emitError() << "C2: groups need 'by max' or 'by top2_sum'";
+  if (weightSource == WeightSource::Softmax && score == Score::Sigmoid)
+    return emitError() << "C3: 'weights = softmax' contradicts 'score = "
+                          "sigmoid'";
+  if (weightSource == WeightSource::Softmax && normalize)
+    return emitError() << "C3: 'weights = softmax' sums to one already; remove "
+                          "'normalize'";
+  if (!scale.isFinite() || scale.isZero())
+    return emitError() << "C4: scale must be finite and not zero";
+  if (!epsilon.isFinite() || epsilon.isNegative())
+    return emitError() << "C4: epsilon must be finite and not negative";
+  if (!epsilon.isZero() && !normalize)
+    return emitError() << "C4: epsilon needs 'normalize'";
+  if (roundWeights && !roundWeights.isBF16() && !roundWeights.isF16())
+    return emitError() << "C5: round_weights must be bf16 or f16, got "
+                       << roundWeights;
+  return success();
+}

@@ -1,0 +1,52 @@
+//===- MoeDialect.cpp - The moe dialect -----------------------------------===//
+//
+// Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe/Dialect/Moe/IR/Moe.h"
+
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+#include "moe/Dialect/Moe/IR/MoeDialect.cpp.inc"
+#include "moe/Dialect/Moe/IR/MoeEnums.cpp.inc"
+
+#define GET_TYPEDEF_CLASSES
+#include "moe/Dialect/Moe/IR/MoeTypes.cpp.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "moe/Dialect/Moe/IR/MoeAttrs.cpp.inc"
+
+void MoeDialect::initialize() {
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "moe/Dialect/Moe/IR/MoeTypes.cpp.inc"
+      >();
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "moe/Dialect/Moe/IR/MoeAttrs.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "moe/Dialect/Moe/IR/MoeOps.cpp.inc"
+      >();
+}
+
+LogicalResult RoutingType::verify(function_ref<InFlightDiagnostic()> emitError,
+                                  int64_t experts, int64_t perToken) {
+  if (experts < 1)
+    return emitError() << "C1: a routing needs at least one expert, got "
+                       << experts;
+  if (perToken < 1 || perToken > experts)
+    return emitError() << "C2: per_token must lie between 1 and the number of "
+                          "experts "
+                       << experts << ", got " << perToken;
+  return success();
+}
