@@ -24,7 +24,6 @@ import tensorfile
 # (rounding to bf16 may fall on the other side: one unit is 2^-8 .. 2^-7).
 OUTPUT_LIMIT = {"F32": 1e-5, "BF16": 1e-2}
 WEIGHT_LIMIT = {"F32": 1e-5, "BF16": 2.0**-7}
-SIZE_LIMIT = 2 << 20
 PARTS = ("input", "output", "ids", "weights", "logits")
 
 
@@ -180,10 +179,11 @@ def directories(root, family=None):
     )
 
 
-def check_all(root, family=None, expected=None):
+def check_all(root, family=None, expected=None, limit=None):
     """Checks every directory and prints a line for each; True when all agree.
 
-    `expected`, when given, lists the directories that must be there.
+    `expected`, when given, lists the directories that must be there; `limit`
+    is the most bytes they may have together.
     """
     names = directories(root, family)
     good = bool(names)
@@ -210,7 +210,7 @@ def check_all(root, family=None, expected=None):
             f"{worst['weights']:.2e}, {gaps}, {size} bytes"
         )
     print(f"{len(names)} directories, {total} bytes")
-    if total > SIZE_LIMIT:
-        print(f"more than {SIZE_LIMIT} bytes")
+    if limit is not None and total > limit:
+        print(f"more than {limit} bytes")
         good = False
     return good
