@@ -1,4 +1,4 @@
-//===- GatherRows.cpp - Expands moe.kernel.gather_rows --------------------===//
+//===- GatherRows.cpp - Expansion of moe.kernel.gather_rows ---------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -6,11 +6,35 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Lanes.h"
 #include "moe/Codegen/CPU/KernelExpansion.h"
 
 using namespace mlir;
 using namespace mlir::moe;
+using namespace mlir::moe::cpu;
 
-LogicalResult cpu::expandGatherRows(KernelGatherRowsOp op, KernelContext &ctx) {
-  return op.emitOpError("has no expansion at this ISA level");
+LogicalResult mlir::moe::cpu::expandGatherRows(KernelGatherRowsOp op,
+                                               KernelContext &ctx) {
+  if (op.getX().getType() != op.getRows().getType())
+    return op.emitOpError("copies ")
+           << op.getX().getType() << " to " << op.getRows().getType();
+  int64_t hidden = op.getHidden();
+  if (op.getExperts() < 1 || hidden < 1)
+    return op.emitOpError("has no experts or no hidden channels");
+  ImplicitLocOpBuilder b(ctx.loc, ctx.b);
+  Value zero = indexConstant(b, 0);
+  Value rows =
+      loadIndex(b, op.getExpertOffsets(), indexConstant(b, op.getExperts()));
+  auto [begin, end] = ctx.splitRange(rows);
+  forRange(b, begin, end, 1, [&](ImplicitLocOpBuilder &b, Value row) {
+    Value token = loadIndex(b, op.getRowToken(), row);
+    Value from = multiplyAdd(b, token, hidden, zero);
+    Value to = multiplyAdd(b, row, hidden, zero);
+    forLanes(b, hidden, [&](ImplicitLocOpBuilder &b, Value h, int64_t count) {
+      Value lanes =
+          loadRaw(b, op.getX(), arith::AddIOp::create(b, from, h), count);
+      storeRaw(b, lanes, op.getRows(), arith::AddIOp::create(b, to, h), count);
+    });
+  });
+  return success();
 }
