@@ -1,0 +1,188 @@
+//===- Driver.h - The interfaces of a compute device
+//-----------------------===//
+//
+// Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Driver -> Device -> {Buffer, Stream, Event, Executable}. A driver knows one
+// kind of device; everything above these interfaces is the same for all kinds.
+// test/Conformance holds what every driver must do.
+//
+// Ownership: what a function returns belongs to the caller; arguments are
+// borrowed for the call. A device outlives everything created from it.
+// Devices are thread-safe; buffers, streams, events and executables are used
+// by one thread at a time, except Event::query and Event::wait.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOERT_HAL_DRIVER_H
+#define MOERT_HAL_DRIVER_H
+
+#include "moert/Format/Artifact.h"
+#include "moert/Format/KernelABI.h"
+#include "moert/Format/Status.h"
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace moert {
+
+class Trace;
+
+namespace hal {
+
+/// The latest moment at which a wait returns.
+using Deadline = std::chrono::steady_clock::time_point;
+
+/// `seconds` from now; a day when that is longer.
+Deadline deadlineIn(double seconds);
+
+/// Memory that kernels can read and write.
+class Buffer {
+public:
+  virtual ~Buffer() = default;
+  /// Address for kernels and Stream::copy; never null, 64-byte aligned unless
+  /// wrapped. `readSlack` bytes behind the last are readable unless wrapped.
+  virtual void *address() const = 0;
+  /// Address for the host, null when the host cannot reach the memory.
+  virtual void *hostAddress() const = 0;
+  virtual uint64_t size() const = 0;
+};
+
+/// What a buffer is for; a hint that never changes what it can do.
+enum class BufferUse { Workspace, Constant };
+
+/// A point in a stream.
+class Event {
+public:
+  virtual ~Event() = default;
+  /// True once the work before the recorded point is done.
+  virtual bool query() const = 0;
+  /// MOE0015 when the point is not reached before `deadline`.
+  virtual Status wait(Deadline deadline) const = 0;
+};
+
+/// A kernel as this device will run it.
+struct KernelInfo {
+  std::string name;
+  uint32_t numArgs = 0;
+  /// ISA level on a CPU, see KernelABI.h.
+  int32_t level = 0;
+};
+
+/// The kernels of an artifact, loaded on a device. Kernel k is kernel k of the
+/// plan.
+class Executable {
+public:
+  virtual ~Executable() = default;
+  const std::vector<KernelInfo> &kernels() const { return infos; }
+
+protected:
+  std::vector<KernelInfo> infos;
+};
+
+struct DispatchInfo {
+  uint32_t kernel = 0;
+  fb::Grid grid = fb::Grid::All;
+  const moert_arg *args = nullptr;
+  uint32_t numArgs = 0;
+  /// Name in traces and errors.
+  const char *label = "";
+};
+
+/// Commands that run in order. A command may still run when its function
+/// returns, so what it uses must live until `synchronize`.
+class Stream {
+public:
+  virtual ~Stream() = default;
+  /// Copies `bytes` between device addresses that do not overlap.
+  virtual Status copy(void *target, const void *source, uint64_t bytes) = 0;
+  virtual Status fill(void *target, uint8_t value, uint64_t bytes) = 0;
+  /// Runs a kernel. An error that the kernel reports comes from this call or
+  /// from `synchronize`.
+  virtual Status dispatch(const Executable &executable,
+                          const DispatchInfo &info) = 0;
+  virtual Status record(Event &event) = 0;
+  /// Lets later commands wait for `event`.
+  virtual Status wait(const Event &event) = 0;
+  /// Waits for all commands; MOE0015 when they take longer than `deadline`.
+  virtual Status synchronize(Deadline deadline) = 0;
+  /// Records dispatches in `trace` from now on; null switches it off.
+  virtual void setTrace(Trace *trace) = 0;
+};
+
+struct DeviceInfo {
+  std::string name;
+  /// Workers of a dispatch with grid All.
+  int32_t workers = 1;
+  /// Name of the ISA level in use.
+  std::string level;
+};
+
+class Device {
+public:
+  virtual ~Device() = default;
+  virtual DeviceInfo info() const = 0;
+  /// MOE0601 when there is not enough memory. 0 bytes are allowed.
+  virtual StatusOr<std::unique_ptr<Buffer>> allocate(uint64_t bytes,
+                                                     BufferUse use) = 0;
+  /// Makes host memory usable in place. It is borrowed.
+  virtual StatusOr<std::unique_ptr<Buffer>> wrapHost(void *data,
+                                                     uint64_t bytes) = 0;
+  virtual StatusOr<std::unique_ptr<Stream>> createStream() = 0;
+  virtual StatusOr<std::unique_ptr<Event>> createEvent() = 0;
+  /// MOE0310 when this device cannot run it, MOE0305 when its code does not
+  /// load or does not fit its plan. Runs no kernel.
+  virtual StatusOr<std::unique_ptr<Executable>>
+  load(const Artifact &artifact) = 0;
+  /// Only what `load` checks before it loads code.
+  virtual Status check(const Artifact &artifact) const = 0;
+  /// Runs body(i) for i in [0, count) on the device's host threads.
+  virtual Status parallelFor(int64_t count,
+                             const std::function<void(int64_t)> &body) = 0;
+};
+
+/// Runs body(context, i) once for every i in [0, count) and returns after the
+/// last; see moert.h.
+using ParallelHook = void (*)(void *user, int32_t count,
+                              void (*body)(void *context, int32_t index),
+                              void *context);
+
+struct DeviceOptions {
+  /// Workers; 0 means one per CPU that this process may use.
+  int32_t threads = 0;
+  /// "avx2", "avx512", "amx"; empty means the environment variable MOE_ISA,
+  /// or the best level of this machine.
+  std::string isa;
+  /// Replaces the thread pool when set.
+  ParallelHook parallel = nullptr;
+  void *parallelUser = nullptr;
+  /// Seconds that one dispatch may take.
+  double dispatchTimeout = 3600;
+};
+
+class Driver {
+public:
+  virtual ~Driver() = default;
+  virtual std::string name() const = 0;
+  /// Names of the devices that are present; empty when there is none.
+  virtual std::vector<std::string> devices() const = 0;
+  virtual StatusOr<std::unique_ptr<Device>>
+  open(const DeviceOptions &options) = 0;
+};
+
+/// All drivers of this build, in a fixed order.
+const std::vector<Driver *> &drivers();
+
+/// The driver of this name, null when there is none.
+Driver *findDriver(std::string_view name);
+
+} // namespace hal
+} // namespace moert
+
+#endif // MOERT_HAL_DRIVER_H
