@@ -1,4 +1,4 @@
-//===- MoeAttrs.cpp - The routing policy ----------------------------------===//
+//===- MoeAttrs.cpp - Attributes of the moe dialect -----------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Custom syntax and verification of #moe.policy.
+// Custom syntax of #moe.policy and verification of all attributes.
 //
 //===----------------------------------------------------------------------===//
 
@@ -21,17 +21,17 @@ namespace {
 
 /// Parses a keyword of an enumeration.
 template <typename EnumT>
-ParseResult
-parseEnum(AsmParser &parser, StringRef what, EnumT &value,
-          std::optional<EnumT> (*symbolize)(StringRef)) {
+ParseResult parseEnum(AsmParser &parser, StringRef what, StringRef choices,
+                      EnumT &value,
+                      std::optional<EnumT> (*symbolize)(StringRef)) {
   StringRef keyword;
   SMLoc loc = parser.getCurrentLocation();
   if (parser.parseKeyword(&keyword))
     return failure();
   std::optional<EnumT> parsed = symbolize(keyword);
   if (!parsed)
-    return parser.emitError(loc)
-           << "unknown " << what << " '" << keyword << "'";
+    return parser.emitError(loc) << "unknown " << what << " '" << keyword
+                                 << "'; expected " << choices;
   value = *parsed;
   return success();
 }
@@ -65,11 +65,13 @@ Attribute PolicyAttr::parse(AsmParser &parser, Type) {
     if (parser.parseEqual())
       return failure();
     if (clause == "score")
-      return parseEnum(parser, "score function", score, symbolizeScore);
+      return parseEnum(parser, "score function", "none, softmax or sigmoid",
+                       score, symbolizeScore);
     if (clause == "top_k")
       return parser.parseInteger(topK);
     if (clause == "weights")
-      return parseEnum(parser, "weight source", source, symbolizeWeightSource);
+      return parseEnum(parser, "weight source", "scores or softmax", source,
+                       symbolizeWeightSource);
     if (clause == "scale")
       return parser.parseFloat(scale);
     if (clause == "round_weights")
@@ -78,7 +80,8 @@ Attribute PolicyAttr::parse(AsmParser &parser, Type) {
       if (parser.parseInteger(groups) || parser.parseKeyword("keep") ||
           parser.parseInteger(keep) || parser.parseKeyword("by"))
         return failure();
-      return parseEnum(parser, "group filter", filter, symbolizeGroupFilter);
+      return parseEnum(parser, "group filter", "max or top2_sum", filter,
+                       symbolizeGroupFilter);
     }
     return parser.emitError(loc)
            << "unknown clause '" << clause
@@ -88,6 +91,10 @@ Attribute PolicyAttr::parse(AsmParser &parser, Type) {
   if (parser.parseCommaSeparatedList(AsmParser::Delimiter::LessGreater,
                                      parseClause))
     return {};
+  if (!seen.contains("top_k")) {
+    parser.emitError(parser.getNameLoc(), "a policy needs the clause 'top_k'");
+    return {};
+  }
   // Constants of the router are f32 values (docs/Numerics.md).
   return parser.getChecked<PolicyAttr>(
       parser.getContext(), score, topK, groups, keep, filter, source, normalize,
@@ -126,19 +133,18 @@ void PolicyAttr::print(AsmPrinter &printer) const {
   printer << ">";
 }
 
-LogicalResult
-PolicyAttr::verify(function_ref<InFlightDiagnostic()> emitError, Score score,
-                   int64_t topK, int64_t groups, int64_t keepGroups,
-                   GroupFilter groupFilter, WeightSource weightSource,
-                   bool normalize, APFloat epsilon, APFloat scale,
-                   Type roundWeights) {
+LogicalResult PolicyAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                 Score score, int64_t topK, int64_t groups,
+                                 int64_t keepGroups, GroupFilter groupFilter,
+                                 WeightSource weightSource, bool normalize,
+                                 APFloat epsilon, APFloat scale,
+                                 Type roundWeights) {
   if (topK < 1)
     return emitError() << "C1: top_k must be at least 1, got " << topK;
   if (groupFilter != GroupFilter::None &&
-      (groups < 2 || keepGroups < 1 || keepGroups >= groups))
-    return emitError() << "C2: keeping " << keepGroups << " of " << groups
-                       << " groups filters nothing; expected 1 <= keep < "
-                          "groups";
+      (keepGroups < 1 || keepGroups >= groups))
+    return emitError() << "C2: expected 1 <= keep < groups, got groups = "
+                       << groups << " keep " << keepGroups;
   if (groupFilter == GroupFilter::None && (groups != 1 || keepGroups != 1))
     return emitError() << "C2: groups need 'by max' or 'by top2_sum'";
   if (weightSource == WeightSource::Softmax && score == Score::Sigmoid)
@@ -148,13 +154,41 @@ PolicyAttr::verify(function_ref<InFlightDiagnostic()> emitError, Score score,
     return emitError() << "C3: 'weights = softmax' sums to one already; remove "
                           "'normalize'";
   if (!scale.isFinite() || scale.isZero())
-    return emitError() << "C4: scale must be finite and not zero";
+    return emitError() << "C4: scale must be finite and not zero, got "
+                       << scale.convertToFloat();
   if (!epsilon.isFinite() || epsilon.isNegative())
-    return emitError() << "C4: epsilon must be finite and not negative";
+    return emitError() << "C4: epsilon must be finite and not negative, got "
+                       << epsilon.convertToFloat();
   if (!epsilon.isZero() && !normalize)
     return emitError() << "C4: epsilon needs 'normalize'";
   if (roundWeights && !roundWeights.isBF16() && !roundWeights.isF16())
     return emitError() << "C5: round_weights must be bf16 or f16, got "
                        << roundWeights;
+  return success();
+}
+
+LogicalResult
+CpuConfigAttr::verify(function_ref<InFlightDiagnostic()> emitError, Isa,
+                      int64_t mr, int64_t nr, int64_t kc, int64_t prefetch,
+                      StringRef accumulation) {
+  if (mr < 1 || nr < 1 || kc < 1)
+    return emitError() << "C1: mr, nr and kc must be at least 1, got " << mr
+                       << ", " << nr << " and " << kc;
+  if (prefetch < 0)
+    return emitError() << "C2: prefetch must not be negative, got " << prefetch;
+  if (accumulation.empty())
+    return emitError() << "C3: the accumulation class needs a name";
+  return success();
+}
+
+LogicalResult LayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                 LayoutKind kind, int64_t kTile,
+                                 int64_t kInner) {
+  if (kTile < 1 || kInner < 1 || kTile % kInner)
+    return emitError() << "C1: kInner must divide kTile, both at least 1, got "
+                       << kInner << " and " << kTile;
+  if (kind == LayoutKind::RowMajor && (kTile != 1 || kInner != 1))
+    return emitError() << "C2: row_major has no tiles, got kTile = " << kTile
+                       << " and kInner = " << kInner;
   return success();
 }

@@ -11,46 +11,19 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-LogicalResult WeightOp::verify() { return success(); }
-LogicalResult RouterLogitsOp::verify() { return success(); }
-LogicalResult RouteOp::verify() { return success(); }
-LogicalResult AssignOp::verify() { return success(); }
-LogicalResult AssignAllOp::verify() { return success(); }
-LogicalResult DispatchOp::verify() { return success(); }
-LogicalResult ExpertsOp::verify() { return success(); }
-LogicalResult CombineOp::verify() { return success(); }
-LogicalResult ExpertCountsOp::verify() { return success(); }
-
-LogicalResult
-GetWeightOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
-  auto weight =
-      symbolTable.lookupNearestSymbolFrom<WeightOp>(*this, getWeightAttr());
-  if (!weight)
-    return emitOpError() << "C1: no moe.weight named " << getWeightAttr();
-  if (weight.getType() != getResult().getType())
-    return emitOpError() << "C1: " << getWeightAttr() << " has type "
-                         << weight.getType() << ", not "
-                         << getResult().getType();
-  return success();
-}
-
 SmallVector<std::string> WeightOp::getSourceNames() {
   SmallVector<std::string> names;
   for (StringRef source : getSources().getAsValueRange<StringAttr>()) {
-    size_t open = source.find('{'), dots = source.find("..", open),
-           close = source.find('}', open);
+    auto [head, tail] = source.split('{');
+    auto [range, rest] = tail.split('}');
+    auto [firstText, lastText] = range.split("..");
     uint64_t first, last;
-    if (open == StringRef::npos || dots == StringRef::npos ||
-        close == StringRef::npos ||
-        source.slice(open + 1, dots).getAsInteger(10, first) ||
-        source.slice(dots + 2, close).getAsInteger(10, last)) {
+    if (firstText.getAsInteger(10, first) || lastText.getAsInteger(10, last)) {
       names.push_back(source.str());
       continue;
     }
     for (uint64_t i = first; i <= last; ++i)
-      names.push_back(
-          (source.take_front(open) + Twine(i) + source.drop_front(close + 1))
-              .str());
+      names.push_back((head + Twine(i) + rest).str());
   }
   return names;
 }
@@ -72,9 +45,12 @@ static ParseResult parseExpertsTypes(OpAsmParser &parser, Type &rows,
                                      SmallVectorImpl<Type> &weights,
                                      Type &routing) {
   SmallVector<Type> types;
+  SMLoc loc = parser.getCurrentLocation();
   if (parser.parseLParen() || parser.parseTypeList(types) ||
       parser.parseRParen() || parser.parseComma() || parser.parseType(routing))
     return failure();
+  if (types.empty())
+    return parser.emitError(loc, "expected the type of the rows");
   rows = types.front();
   weights.append(types.begin() + 1, types.end());
   return success();

@@ -30,24 +30,6 @@ void PlanDialect::initialize() {
       >();
 }
 
-LogicalResult FuncOp::verify() { return success(); }
-LogicalResult VariantOp::verify() { return success(); }
-LogicalResult AllocOp::verify() { return success(); }
-LogicalResult ConstantOp::verify() { return success(); }
-LogicalResult KernelOp::verify() { return success(); }
-
-LogicalResult
-GetConstantOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
-  if (!symbolTable.lookupNearestSymbolFrom<ConstantOp>(*this,
-                                                       getConstantAttr()))
-    return emitOpError() << "C1: no plan.constant named " << getConstantAttr();
-  return success();
-}
-
-LogicalResult DispatchOp::verifySymbolUses(SymbolTableCollection &) {
-  return success();
-}
-
 /// Block arguments of a kernel: `(%a: type, ...)`.
 ParseResult KernelOp::parse(OpAsmParser &parser, OperationState &result) {
   StringAttr name;
@@ -76,10 +58,9 @@ void KernelOp::print(OpAsmPrinter &printer) {
   printer << ' ';
   printer.printSymbolName(getSymName());
   printer << '(';
-  llvm::interleaveComma(getBody().getArguments(), printer,
-                        [&](BlockArgument arg) {
-                          printer.printRegionArgument(arg);
-                        });
+  llvm::interleaveComma(
+      getBody().getArguments(), printer,
+      [&](BlockArgument arg) { printer.printRegionArgument(arg); });
   printer << ')';
   if (!getVariants().empty())
     printer << " variants " << getVariants();
@@ -190,28 +171,10 @@ void FuncOp::print(OpAsmPrinter &printer) {
   printer.printOptionalAttrDictWithKeyword(
       (*this)->getAttrs(),
       {getSymNameAttrName(), getSymbolsAttrName(), getSymbolMinAttrName(),
-       getSymbolMaxAttrName(), getInputNamesAttrName(),
-       getInputTypesAttrName(), getOutputNamesAttrName(),
-       getOutputTypesAttrName(), getDimsAttrName()});
+       getSymbolMaxAttrName(), getInputNamesAttrName(), getInputTypesAttrName(),
+       getOutputNamesAttrName(), getOutputTypesAttrName(), getDimsAttrName()});
   printer << ' ';
   printer.printRegion(getBody(), /*printEntryBlockArgs=*/false);
-}
-
-uint64_t ConstantOp::getNumBytes() {
-  auto module = (*this)->getParentOfType<ModuleOp>();
-  auto weight = SymbolTable::lookupNearestSymbolFrom<moe::WeightOp>(
-      module, cast<FlatSymbolRefAttr>(getWeights()[0]));
-  auto type = cast<RankedTensorType>(weight.getType());
-  uint64_t width = type.getElementTypeBitWidth() / 8;
-  if (getLayout().getKind() == moe::LayoutKind::RowMajor)
-    return type.getNumElements() * width;
-  ArrayRef<int64_t> shape = type.getShape();
-  uint64_t experts = shape.size() == 3 ? shape[0] : 1;
-  uint64_t n = shape[shape.size() - 2], k = shape[shape.size() - 1];
-  uint64_t perPart = 32 / getWeights().size();
-  uint64_t panels = llvm::divideCeil(n, perPart);
-  return experts * panels * llvm::alignTo(k, getLayout().getKTile()) * 32 *
-         width;
 }
 
 #define GET_OP_CLASSES

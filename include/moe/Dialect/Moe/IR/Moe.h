@@ -33,4 +33,14 @@
 #define GET_OP_CLASSES
 #include "moe/Dialect/Moe/IR/MoeOps.h.inc"
 
+namespace mlir::moe {
+
+/// The number of tokens that `routing` is about, as an extent of an operand of
+/// the op that made it: an attribute when static, else a new `tensor.dim`.
+/// Null when that op is unknown, as for a function argument.
+OpFoldResult getNumTokens(OpBuilder &builder, Location loc,
+                          TypedValue<RoutingType> routing);
+
+} // namespace mlir::moe
+
 #endif // MOE_DIALECT_MOE_IR_MOE_H

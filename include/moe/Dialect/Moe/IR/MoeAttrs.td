@@ -36,14 +36,18 @@ def Moe_PolicyAttr : Moe_Attr<"Policy", "policy"> {
     - `round_weights = bf16 | f16`: then rounded to that type.
 
     A selection bias is an operand of `moe.route`, not part of the policy.
+    Numbers are `f32`. Each clause may be given once, in any order.
 
     C1. `top_k` >= 1.
-    C2. With groups: G >= 2, 1 <= K < G.
+    C2. With groups: 1 <= K < G.
     C3. `weights = softmax` excludes `score = sigmoid` and `normalize`, which
         would contradict it or change nothing.
     C4. `scale` is finite and not zero; `epsilon` is finite and >= 0, and given
         only with `normalize`.
     C5. `round_weights` is bf16 or f16.
+
+    What depends on the number of experts is checked where the policy is used;
+    see `moe.route`.
   }];
   let parameters = (ins
     EnumParameter<Moe_Score>:$score,
@@ -72,15 +76,31 @@ def Moe_CpuConfigAttr : Moe_Attr<"CpuConfig", "cpu"> {
       none.
     - `accumulation`: name of the accumulation class: kernels of one class give
       the same bits for a token whatever else is in the batch.
+
+    Example:
+    ```
+    #moe.cpu<isa = avx512, mr = 8, nr = 2, kc = 4096, prefetch = 512,
+             accumulation = "avx512-f32">
+    ```
+
+    C1. `mr`, `nr` and `kc` are at least 1.
+    C2. `prefetch` is not negative.
+    C3. `accumulation` is not empty.
   }];
   let parameters = (ins
     EnumParameter<Moe_Isa>:$isa,
     "int64_t":$mr, "int64_t":$nr, "int64_t":$kc, "int64_t":$prefetch,
     StringRefParameter<"accumulation class">:$accumulation);
   let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
 }
 
 def Moe_IsaAttr : EnumAttr<Moe_Dialect, Moe_Isa, "isa"> {
+  let description = [{
+    The levels of moert/Format/KernelABI.h, lowest first.
+
+    Example: `#moe.isa<avx512>`
+  }];
   let assemblyFormat = "`<` $value `>`";
 }
 
@@ -88,14 +108,24 @@ def Moe_LayoutAttr : Moe_Attr<"Layout", "layout"> {
   let summary = "physical layout of a constant";
   let description = [{
     `row_major`: the weight as it is. `panels`: the layout that
-    moert/Format/Plan.fbs documents for `Layout.Panels`, with `k_tile` input
-    channels to a tile and `k_inner` of them innermost.
+    moert/Format/Plan.fbs documents for `Layout.Panels`, with `kTile` input
+    channels to a tile and `kInner` of them innermost.
+
+    Examples:
+    ```
+    #moe.layout<kind = row_major>
+    #moe.layout<kind = panels, kTile = 32, kInner = 2>
+    ```
+
+    C1. `kTile` and `kInner` are at least 1, and `kInner` divides `kTile`.
+    C2. Both are 1 for `row_major`.
   }];
   let parameters = (ins
     EnumParameter<Moe_LayoutKind>:$kind,
     DefaultValuedParameter<"int64_t", "1">:$kTile,
     DefaultValuedParameter<"int64_t", "1">:$kInner);
   let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
 }
 
 #endif // MOE_DIALECT_MOE_IR_MOEATTRS_TD

@@ -10,6 +10,7 @@
 #define MOE_DIALECT_MOE_IR_MOEBASE_TD
 
 include "mlir/IR/OpBase.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
 
 def Moe_Dialect : Dialect {
   let name = "moe";
@@ -26,6 +27,7 @@ def Moe_Dialect : Dialect {
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
   let dependentDialects = ["::mlir::tensor::TensorDialect"];
+  let hasCanonicalizer = 1;
 }
 
 class Moe_Op<string mnemonic, list<Trait> traits = []>
@@ -40,6 +42,12 @@ class Moe_Type<string name, string typeMnemonic, list<Trait> traits = []>
     : TypeDef<Moe_Dialect, name, traits> {
   let mnemonic = typeMnemonic;
 }
+
+/// Extents of results are known in terms of operands, which lets
+/// canonicalisation move `tensor.dim` up to function arguments.
+def Moe_ReifyShapes
+    : DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
+                                ["reifyResultShapes"]>;
 
 /// Rows of tokens or of (token, expert) pairs.
 def Moe_Matrix : 2DTensorOf<[F32, BF16, F16]>;

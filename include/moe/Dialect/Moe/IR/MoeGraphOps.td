@@ -40,7 +40,7 @@ def Moe_WeightOp : Moe_Op<"weight", [Symbol]> {
     The type is that of the result. Several uses, also in different layers,
     share one weight.
 
-    Example:
+    Examples:
     ```mlir
     moe.weight @layers.0.gate : tensor<8x96x64xbf16>
         from ["model.layers.0.block_sparse_moe.experts.{0..7}.w1.weight"] stack
@@ -49,14 +49,16 @@ def Moe_WeightOp : Moe_Op<"weight", [Symbol]> {
         split [1, 96, 192, 1]
     ```
 
-    C1. The type is a statically shaped, ranked tensor of f32, bf16 or f16.
+    C1. The type is a statically shaped, non-empty tensor of f32, bf16 or f16.
     C2. At least one source; exactly one unless `stack`.
     C3. With `stack`, the leading dimension is the number of sources.
     C4. `split` is [dimension, begin, end, step] with 0 <= begin < end,
         step >= 1, (end - begin) divisible by step, and the dimension within
-        the rank of one source.
+        the rank of one source; (end - begin) / step is the extent of that
+        dimension in the result.
     C5. `transpose` needs a source of rank >= 2.
-    C6. A source range is `{a..b}` with a <= b; a name has at most one.
+    C6. A source name is not empty and occurs once. It has braces at most in
+        one range `{a..b}` with a <= b and at most 65536 names.
   }];
   let arguments = (ins
     SymbolNameAttr:$sym_name,
@@ -93,7 +95,8 @@ def Moe_GetWeightOp
   let assemblyFormat = "$weight attr-dict `:` type($result)";
 }
 
-def Moe_RouterLogitsOp : Moe_Op<"router_logits", [Pure]> {
+def Moe_RouterLogitsOp
+    : Moe_Op<"router_logits", [Pure, Moe_ReifyShapes]> {
   let summary = "router logits, in the one specified summation order";
   let description = [{
     `logits[t, e] = sum over h of x[t, h] * weight[e, h] (+ bias[e])`, computed
@@ -107,7 +110,8 @@ def Moe_RouterLogitsOp : Moe_Op<"router_logits", [Pure]> {
         : tensor<?x64xbf16>, tensor<8x64xbf16> -> tensor<?x8xf32>
     ```
 
-    C1. x is N x H, weight is E x H, the result N x E of f32.
+    C1. x is N x H, weight is E x H, the result N x E of f32; H and E are
+        static.
     C2. bias has E elements.
     C3. `round` is bf16 or f16.
   }];
@@ -162,6 +166,12 @@ def Moe_AssignOp : Moe_Op<"assign", [Pure]> {
     j. For hash layers, retrieval and replay. Indices out of range, or repeated
     within a token, are an error at run time.
 
+    Example:
+    ```mlir
+    %r = moe.assign %ids, %weights : tensor<?x2xi32>, tensor<?x2xf32>
+        -> !moe.routing<experts = 8, per_token = 2>
+    ```
+
     C1. indices and weights are both N x `per_token`.
   }];
   let arguments = (ins 2DTensorOf<[I32]>:$indices, 2DTensorOf<[F32]>:$weights);
@@ -187,7 +197,7 @@ def Moe_AssignAllOp : Moe_Op<"assign_all", [Pure]> {
     ```
 
     C1. `per_token` equals `experts`.
-    C2. weights is N x E.
+    C2. weights is N x E, N the number of rows of x.
   }];
   let arguments = (ins Moe_Matrix:$x, Optional<2DTensorOf<[F32]>>:$weights);
   let results = (outs Moe_RoutingType:$routing);
@@ -198,7 +208,8 @@ def Moe_AssignAllOp : Moe_Op<"assign_all", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Moe_DispatchOp : Moe_Op<"dispatch", [Pure]> {
+def Moe_DispatchOp
+    : Moe_Op<"dispatch", [Pure, Moe_ReifyShapes]> {
   let summary = "copies tokens to the experts they visit";
   let description = [{
     One row per (token, expert) pair of the routing, grouped by ascending
@@ -223,7 +234,7 @@ def Moe_DispatchOp : Moe_Op<"dispatch", [Pure]> {
 }
 
 def Moe_ExpertsOp
-    : Moe_Op<"experts", [Pure, IsolatedFromAbove,
+    : Moe_Op<"experts", [Pure, IsolatedFromAbove, Moe_ReifyShapes,
                          SingleBlockImplicitTerminator<"YieldOp">]> {
   let summary = "applies each expert to its rows";
   let description = [{
@@ -231,6 +242,9 @@ def Moe_ExpertsOp
     first argument is that expert's rows, the others are that expert's slices
     of the weights (the leading dimension dropped). It yields one row per row.
     A body must treat rows independently of each other.
+
+    Weights that the body does not use, or that are given twice, are dropped by
+    canonicalisation.
 
     Example:
     ```mlir
@@ -247,6 +261,7 @@ def Moe_ExpertsOp
     C2. The first block argument has the type of the rows, the others that of
         the weights without the leading dimension.
     C3. The yielded value has the type of the result: rank 2, as many rows.
+    C4. The row length of the result is static.
   }];
   let arguments = (ins
     Moe_Matrix:$rows,
@@ -260,14 +275,26 @@ def Moe_ExpertsOp
     `->` type($result) $body
   }];
   let hasVerifier = 1;
+  let hasCanonicalizer = 1;
 }
 
-def Moe_CombineOp : Moe_Op<"combine", [Pure]> {
+def Moe_CombineOp
+    : Moe_Op<"combine", [Pure, Moe_ReifyShapes]> {
   let summary = "weighted sum of each token's expert rows";
   let description = [{
     `y[t] = sum over the token's pairs of weight * rows[pair]`, in f32, in
     ascending order of expert, rounded once to the element type. A token
     without pairs gets zero.
+
+    Combining what was just dispatched to one expert that every token visits
+    with weight 1 folds to the tokens themselves.
+
+    Example:
+    ```mlir
+    %y = moe.combine %ys by %r
+        : tensor<?x64xbf16>, !moe.routing<experts = 8, per_token = 2>
+        -> tensor<?x64xbf16>
+    ```
 
     C1. The result has the row length and element type of rows.
   }];
@@ -278,11 +305,20 @@ def Moe_CombineOp : Moe_Op<"combine", [Pure]> {
     `:` type($rows) `,` qualified(type($routing)) `->` type($result)
   }];
   let hasVerifier = 1;
+  let hasFolder = 1;
 }
 
 def Moe_ExpertCountsOp : Moe_Op<"expert_counts", [Pure]> {
   let summary = "number of tokens that visit each expert";
   let description = [{
+    The load statistics of a routing.
+
+    Example:
+    ```mlir
+    %n = moe.expert_counts %r
+        : !moe.routing<experts = 8, per_token = 2> -> tensor<8xi64>
+    ```
+
     C1. The result has one i64 per expert.
   }];
   let arguments = (ins Moe_RoutingType:$routing);
@@ -295,7 +331,12 @@ def Moe_ExpertCountsOp : Moe_Op<"expert_counts", [Pure]> {
 
 def Moe_YieldOp : Moe_Op<"yield", [Pure, Terminator, ReturnLike]> {
   let summary = "ends a region of the moe dialect";
-  let description = [{Yields the results of the enclosing op's region.}];
+  let description = [{
+    Yields the results of the enclosing op's region; that op says how many and
+    of which types.
+
+    Example: `moe.yield %o : tensor<?x64xf32>`
+  }];
   let arguments = (ins Variadic<AnyType>:$operands);
   let builders = [OpBuilder<(ins), [{ build($_builder, $_state, ValueRange()); }]>];
   let assemblyFormat = "attr-dict ($operands^ `:` type($operands))?";

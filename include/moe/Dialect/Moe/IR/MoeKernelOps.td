@@ -19,7 +19,8 @@ def Moe_KernelOpDoc : OpDocGroup {
     (`memref<?xT>`, row-major unless said otherwise). They stand in the body of
     a `plan.kernel` and divide their work among its workers by themselves, in a
     way that the result does not depend on. Sizes known at compile time are
-    attributes; `tokens` is the number of tokens N.
+    attributes; `tokens` is the number of tokens N. With E experts,
+    `expert_offsets` has E+1 elements; the lists are those of the routed ops.
   }];
 }
 
@@ -41,6 +42,11 @@ def Moe_KernelRouterLogitsOp
   let description = [{
     x is N x `hidden`, weight `experts` x `hidden`, out N x `experts`; see
     `moe.router_logits`. Workers share the (token, expert) pairs.
+
+    C1. `experts` and `hidden` are at least 1.
+    C2. weight and bias, when their lengths are static, hold `experts` x
+        `hidden` and `experts` elements.
+    C3. `round` is bf16 or f16.
   }];
   let arguments = (ins
     Moe_FlatFloat:$x, Moe_FlatFloat:$weight, Optional<Moe_FlatFloat>:$bias,
@@ -51,6 +57,7 @@ def Moe_KernelRouterLogitsOp
     (`,` type($bias)^)? `)` `outs` `(` $out `:` type($out) `)`
     `tokens` `(` $tokens `)` attr-dict
   }];
+  let hasVerifier = 1;
 }
 
 def Moe_KernelSelectTopkOp
@@ -59,6 +66,10 @@ def Moe_KernelSelectTopkOp
   let description = [{
     logits is N x `experts`; ids and weights are N x top_k, ascending id; see
     `moe.select_topk`. Workers share the tokens.
+
+    C1. `experts` is at least 1.
+    C2. The policy fits so many experts; see `moe.select_topk`, C3.
+    C3. bias, when its length is static, holds `experts` elements.
   }];
   let arguments = (ins
     Moe_FlatF32:$logits, Optional<Moe_FlatF32>:$bias,
@@ -69,6 +80,7 @@ def Moe_KernelSelectTopkOp
     `outs` `(` $ids `,` $weights `:` type($ids) `,` type($weights) `)`
     `tokens` `(` $tokens `)` attr-dict
   }];
+  let hasVerifier = 1;
 }
 
 def Moe_KernelGroupRowsOp : Moe_KernelOp<"group_rows"> {
@@ -78,6 +90,10 @@ def Moe_KernelGroupRowsOp : Moe_KernelOp<"group_rows"> {
     worker (others return at once). With `given`, an id out of range or a
     repeated one makes the kernel return MOERT_KERNEL_BAD_EXPERT_INDEX and
     leaves lists without any row.
+
+    C1. 1 <= `per_token` <= `experts`.
+    C2. `expert_offsets`, when its length is static, holds `experts` + 1
+        elements.
   }];
   let arguments = (ins
     Moe_FlatI32:$ids, Moe_FlatF32:$weights,
@@ -92,6 +108,7 @@ def Moe_KernelGroupRowsOp : Moe_KernelOp<"group_rows"> {
     type($row_token) `,` type($row_weight) `,` type($token_offsets) `,`
     type($token_rows) `)` `tokens` `(` $tokens `)` attr-dict
   }];
+  let hasVerifier = 1;
 }
 
 def Moe_KernelAllRowsOp
@@ -100,6 +117,10 @@ def Moe_KernelAllRowsOp
   let description = [{
     See `moe.all_rows`. weights, when given, is N x `experts`. Workers share
     the tokens.
+
+    C1. `experts` is at least 1.
+    C2. `expert_offsets`, when its length is static, holds `experts` + 1
+        elements.
   }];
   let arguments = (ins
     Optional<Moe_FlatF32>:$weights,
@@ -113,6 +134,7 @@ def Moe_KernelAllRowsOp
     type($row_token) `,` type($row_weight) `,` type($token_offsets) `,`
     type($token_rows) `)` `tokens` `(` $tokens `)` attr-dict
   }];
+  let hasVerifier = 1;
 }
 
 def Moe_KernelGatherRowsOp : Moe_KernelOp<"gather_rows"> {
@@ -120,6 +142,11 @@ def Moe_KernelGatherRowsOp : Moe_KernelOp<"gather_rows"> {
   let description = [{
     Rows have `hidden` elements; `expert_offsets[experts]` is the number of
     rows. Workers share the rows.
+
+    C1. `experts` and `hidden` are at least 1.
+    C2. `expert_offsets`, when its length is static, holds `experts` + 1
+        elements.
+    C3. x and rows have one element type.
   }];
   let arguments = (ins
     Moe_FlatFloat:$x, Moe_FlatI32:$row_token, Moe_FlatI32:$expert_offsets,
@@ -129,6 +156,7 @@ def Moe_KernelGatherRowsOp : Moe_KernelOp<"gather_rows"> {
     type($row_token) `,` type($expert_offsets) `)`
     `outs` `(` $rows `:` type($rows) `)` attr-dict
   }];
+  let hasVerifier = 1;
 }
 
 def Moe_KernelPackRowsOp : Moe_KernelOp<"pack_rows"> {
@@ -144,6 +172,11 @@ def Moe_KernelPackRowsOp : Moe_KernelOp<"pack_rows"> {
     for f32 weights f32 [block][Kp][16 rows] at every level. Padding is zero.
     The buffer `packed` is typed i8 since its contents depend on the level.
     Workers share the blocks.
+
+    C1. `experts` and `hidden` are at least 1.
+    C2. `expert_offsets`, when its length is static, holds `experts` + 1
+        elements.
+    C3. `weight_type` is f32 or bf16.
   }];
   let arguments = (ins
     Moe_FlatFloat:$x, Moe_FlatI32:$row_token, Moe_FlatI32:$expert_offsets,
@@ -154,6 +187,7 @@ def Moe_KernelPackRowsOp : Moe_KernelOp<"pack_rows"> {
     type($row_token) `,` type($expert_offsets) `)`
     `outs` `(` $packed `:` type($packed) `)` attr-dict
   }];
+  let hasVerifier = 1;
 }
 
 def Moe_KernelGroupedGemmOp
@@ -174,6 +208,13 @@ def Moe_KernelGroupedGemmOp
     unpadded: `out[r * n + column]`.
 
     Every worker owns a range of panels of every expert.
+
+    C1. `experts`, `n` and `k` are at least 1; `parts` is 1 or 2.
+    C2. `expert_offsets`, when its length is static, holds `experts` + 1
+        elements.
+    C3. `weight_type` is f32 or bf16; `row_type` is f32, bf16 or f16.
+    C4. The region takes `parts` values of f32 and yields one; out is i8.
+    C5. Without a region `parts` is 1 and out has the element type `row_type`.
   }];
   let arguments = (ins
     Moe_Flat<[I8]>:$packed, Moe_Flat<[I8]>:$weights,
@@ -184,7 +225,15 @@ def Moe_KernelGroupedGemmOp
   let assemblyFormat = [{
     `ins` `(` $packed `,` $weights `,` $expert_offsets `:` type($packed) `,`
     type($weights) `,` type($expert_offsets) `)`
-    `outs` `(` $out `:` type($out) `)` attr-dict-with-keyword $activation
+    `outs` `(` $out `:` type($out) `)` attr-dict-with-keyword ($activation^)?
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Whether there is an activation; an empty body stands for none.
+    bool hasActivation() {
+      return !getActivation().empty() &&
+             getActivation().front().getNumArguments() != 0;
+    }
   }];
 }
 
@@ -194,6 +243,10 @@ def Moe_KernelCombineRowsOp
   let description = [{
     See `moe.combine_rows`; rows have `hidden` elements. Workers share pieces
     of (token, columns).
+
+    C1. As many of each list as of rows, at least one.
+    C2. `hidden` is at least 1.
+    C3. All rows and out have one element type.
   }];
   let arguments = (ins
     Variadic<Moe_FlatFloat>:$rows, Variadic<Moe_FlatI32>:$token_offsets,
@@ -205,16 +258,25 @@ def Moe_KernelCombineRowsOp
     `)` `weights` `(` $row_weight `:` type($row_weight) `)`
     `outs` `(` $out `:` type($out) `)` `tokens` `(` $tokens `)` attr-dict
   }];
+  let hasVerifier = 1;
 }
 
 def Moe_KernelCountRowsOp : Moe_KernelOp<"count_rows"> {
   let summary = "number of rows of each expert";
+  let description = [{
+    See `moe.count_rows`. Runs on a single worker (others return at once).
+
+    C1. `experts` is at least 1.
+    C2. `expert_offsets` and counts, when their lengths are static, hold
+        `experts` + 1 and `experts` elements.
+  }];
   let arguments = (ins Moe_FlatI32:$expert_offsets, Moe_Flat<[I64]>:$counts,
                    I64Attr:$experts);
   let assemblyFormat = [{
     `ins` `(` $expert_offsets `:` type($expert_offsets) `)`
     `outs` `(` $counts `:` type($counts) `)` attr-dict
   }];
+  let hasVerifier = 1;
 }
 
 def Moe_KernelMapRowsOp
@@ -226,6 +288,15 @@ def Moe_KernelMapRowsOp
     arguments give the shapes of the flat buffers' rows, slices and invariants.
     The number of rows is `tokens`, or `expert_offsets[experts]` when there are
     offsets. Workers share the rows.
+
+    C1. At least one of `rows`, and one block argument for each of `rows`,
+        `expert_weights` and `invariants`, in this order: a statically shaped
+        tensor of the buffer's element type, 1 x ... for rows.
+    C2. One yielded value for each of `outs`: a statically shaped tensor
+        1 x ... of the buffer's element type.
+    C3. `expert_weights` need `expert_offsets`; with them `experts` is at least
+        1, and `expert_offsets`, when its length is static, holds `experts` + 1
+        elements.
   }];
   let arguments = (ins
     Variadic<Moe_Flat<[AnyType]>>:$rows,
@@ -243,6 +314,7 @@ def Moe_KernelMapRowsOp
     `outs` `(` $outs `:` type($outs) `)` `tokens` `(` $tokens `)`
     attr-dict-with-keyword $body
   }];
+  let hasVerifier = 1;
 }
 
 def Moe_UkernelOp : Moe_Op<"ukernel", [MemoryEffects<[MemRead, MemWrite]>]> {
@@ -256,6 +328,9 @@ def Moe_UkernelOp : Moe_Op<"ukernel", [MemoryEffects<[MemRead, MemWrite]>]> {
     the software prefetch of b in bytes, 0 for none.
 
     Expanded by the emitter of its `isa` and `weight_type`.
+
+    C1. `mr` is at least 1, `prefetch` is not negative.
+    C2. `weight_type` is f32 or bf16.
   }];
   let arguments = (ins
     Moe_Flat<[I8]>:$a, Index:$a_offset, Index:$row,
@@ -268,6 +343,7 @@ def Moe_UkernelOp : Moe_Op<"ukernel", [MemoryEffects<[MemRead, MemWrite]>]> {
     `]` `k` `(` $k `of` $kp `)` attr-dict
     `:` type($a) `,` type($b) `,` type($c)
   }];
+  let hasVerifier = 1;
 }
 
 } // opDocGroup

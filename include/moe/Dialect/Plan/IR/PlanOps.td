@@ -34,6 +34,11 @@ class Plan_Op<string mnemonic, list<Trait> traits = []>
 def Plan_BufferType : TypeDef<Plan_Dialect, "Buffer"> {
   let mnemonic = "buffer";
   let summary = "an input, output, temporary or constant of the plan";
+  let description = [{
+    Bytes; what they mean is up to the kernels that take them.
+
+    Example: `!plan.buffer`
+  }];
 }
 
 def Plan_FuncOp
@@ -46,10 +51,26 @@ def Plan_FuncOp
     `dims` names for it, in order of occurrence. The body is a list of
     `plan.variant`; the first whose guards hold runs.
 
+    Example:
+    ```mlir
+    plan.func @f symbols(%n: "N" [0, 4096])
+        inputs(%x: "x" tensor<?x8xf32>) outputs(%y: "y" tensor<?x8xf32>)
+        dims [0, 0] {
+      plan.variant {
+        plan.dispatch @k(%x, %y, %n) label "f/k"
+            : !plan.buffer, !plan.buffer, index
+      }
+    }
+    ```
+
     C1. Block arguments are as described.
     C2. `dims` has one symbol number per dynamic dimension of all types.
     C3. `symbol_min` and `symbol_max` have one entry per symbol, 0 <= min <= max.
-    C4. The body holds variants only, at least one, the last without guards.
+    C4. The body holds variants only, at least one; the last, and no other, is
+        without guards.
+    C5. Inputs and outputs are ranked tensors of f32, bf16, f16, i32, i64 or
+        i8.
+    C6. Names are not empty; no two symbols, inputs or outputs share one.
   }];
   let arguments = (ins
     SymbolNameAttr:$sym_name,
@@ -61,6 +82,7 @@ def Plan_FuncOp
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
+  let hasRegionVerifier = 1;
 }
 
 def Plan_VariantOp
@@ -69,8 +91,11 @@ def Plan_VariantOp
   let description = [{
     Runs when `lo <= value < hi` for each guard, written [symbol, lo, hi].
 
+    Example: `plan.variant where [0, 0, 16] { ... }`
+
     C1. `guards` holds triples of a symbol number of the function and a
         non-empty range.
+    C2. The body holds ops of this dialect only.
   }];
   let arguments = (ins DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$guards);
   let regions = (region SizedRegion<1>:$body);
@@ -78,14 +103,17 @@ def Plan_VariantOp
   let hasVerifier = 1;
 }
 
-def Plan_AllocOp : Plan_Op<"alloc"> {
+def Plan_AllocOp : Plan_Op<"alloc", [HasParent<"VariantOp">]> {
   let summary = "temporary memory of a variant";
   let description = [{
     The size in bytes is the least of `sizes`, each an affine function of the
     symbols. Buffers with the same `slot` are never alive together.
 
-    C1. Each of `sizes` has one result and one dimension per symbol, no symbol
-        operand, and is linear.
+    Example: `%t = plan.alloc [affine_map<(n) -> (n * 256)>] slot 0`
+
+    C1. At least one of `sizes`; each has one result and one dimension per
+        symbol, no symbol operand, and is linear.
+    C2. `slot` is not negative.
   }];
   let arguments = (ins AffineMapArrayAttr:$sizes, I64Attr:$slot);
   let results = (outs Plan_BufferType:$buffer);
@@ -93,14 +121,25 @@ def Plan_AllocOp : Plan_Op<"alloc"> {
   let hasVerifier = 1;
 }
 
-def Plan_ConstantOp : Plan_Op<"constant", [Symbol]> {
+def Plan_ConstantOp
+    : Plan_Op<"constant", [Symbol,
+                           DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "read-only bytes: weights in a physical layout";
   let description = [{
     The packing recipe: `weights` name the `moe.weight` symbols in order of
     parts; `layout` says how their elements are ordered.
 
+    Example:
+    ```mlir
+    plan.constant @layers.0.gate_up packs [@layers.0.gate, @layers.0.up]
+        #moe.layout<kind = panels>
+    ```
+
     C1. `row_major` has exactly one weight; `panels` has 1 or 2 of one type
         and rank 2 or 3.
+    C2. The symbols name `moe.weight` ops.
+    C3. `panels` are of bf16 with k_tile = 32 and k_inner = 2, or of f32 with
+        k_tile = 1 and k_inner = 1.
   }];
   let arguments = (ins
     SymbolNameAttr:$sym_name, FlatSymbolRefArrayAttr:$weights,
@@ -108,30 +147,47 @@ def Plan_ConstantOp : Plan_Op<"constant", [Symbol]> {
   let assemblyFormat = "$sym_name `packs` $weights qualified($layout) attr-dict";
   let hasVerifier = 1;
   let extraClassDeclaration = [{
-    /// Size of the packed bytes.
+    /// Size of the packed bytes: of the elements of the one weight for
+    /// `row_major`, of all panels with their padding for `panels`. The weights
+    /// must exist in the enclosing module.
     uint64_t getNumBytes();
   }];
 }
 
 def Plan_GetConstantOp
     : Plan_Op<"get_constant",
-              [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+              [Pure, HasParent<"VariantOp">,
+               DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "the buffer of a constant";
-  let description = [{C1. The symbol names a `plan.constant`.}];
+  let description = [{
+    Example: `%w = plan.get_constant @layers.0.gate_up`
+
+    C1. The symbol names a `plan.constant`.
+  }];
   let arguments = (ins FlatSymbolRefAttr:$constant);
   let results = (outs Plan_BufferType:$buffer);
   let assemblyFormat = "$constant attr-dict";
 }
 
 def Plan_DispatchOp
-    : Plan_Op<"dispatch", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+    : Plan_Op<"dispatch", [HasParent<"VariantOp">,
+                           DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "runs a kernel and waits for its workers";
   let description = [{
     Operands are buffers or sizes, in the order of the kernel's arguments.
     `single` asks for one worker instead of one per thread.
 
+    Example:
+    ```mlir
+    plan.dispatch @route(%x, %y, %n) label "layers.0.mlp/route" single
+        : !plan.buffer, !plan.buffer, index
+    ```
+
     C1. The symbol names a `plan.kernel` with as many arguments; buffers go to
-        memrefs, sizes to indices.
+        memrefs, sizes to indices. When the kernel is in a `plan.binary`, that
+        says the number of arguments.
+    C2. Sizes are symbols of the function.
+    C3. `label` is not empty.
   }];
   let arguments = (ins
     FlatSymbolRefAttr:$kernel,
@@ -141,20 +197,44 @@ def Plan_DispatchOp
     $kernel `(` $args `)` `label` $label (`single` $single^)? attr-dict
     `:` type($args)
   }];
+  let hasVerifier = 1;
 }
 
-def Plan_CopyOp : Plan_Op<"copy"> {
+def Plan_CopyOp : Plan_Op<"copy", [HasParent<"VariantOp">]> {
   let summary = "copies bytes from one buffer to another";
+  let description = [{
+    `size` is the number of bytes, a function of the symbols.
+
+    Example:
+    ```mlir
+    plan.copy %x to %y size affine_map<(n) -> (n * 32)> label "f/copy"
+    ```
+
+    C1. `size` has one result and one dimension per symbol, no symbol operand,
+        and is linear.
+    C2. `label` is not empty.
+  }];
   let arguments = (ins Plan_BufferType:$source, Plan_BufferType:$target,
                    AffineMapAttr:$size, StrAttr:$label);
   let assemblyFormat = "$source `to` $target `size` $size `label` $label attr-dict";
+  let hasVerifier = 1;
 }
 
-def Plan_RecordExpertsOp : Plan_Op<"record_experts"> {
+def Plan_RecordExpertsOp
+    : Plan_Op<"record_experts", [HasParent<"VariantOp">]> {
   let summary = "adds expert counts to the statistics of a layer";
+  let description = [{
+    `expert_offsets` holds `experts` + 1 values of i32, which commands before
+    this one have written; counts are their differences.
+
+    Example: `plan.record_experts %eo experts 8 layer "layers.0.mlp"`
+
+    C1. `experts` is at least 1, `layer` is not empty.
+  }];
   let arguments = (ins Plan_BufferType:$expert_offsets, I64Attr:$experts,
                    StrAttr:$layer);
   let assemblyFormat = "$expert_offsets `experts` $experts `layer` $layer attr-dict";
+  let hasVerifier = 1;
 }
 
 def Plan_KernelOp
@@ -165,7 +245,18 @@ def Plan_KernelOp
     ops without order between workers. `variants` are the configurations to
     generate, one per ISA level.
 
+    Example:
+    ```mlir
+    plan.kernel @count(%eo: memref<?xi32>, %n: memref<?xi64>)
+        variants [#moe.cpu<isa = avx2, mr = 4, nr = 2, kc = 4096, prefetch = 0,
+                           accumulation = "avx2">] {
+      moe.kernel.count_rows ins(%eo : memref<?xi32>)
+          outs(%n : memref<?xi64>) {experts = 8 : i64}
+    }
+    ```
+
     C1. Block arguments are memrefs of rank 1 or indices.
+    C2. `variants` are `#moe.cpu` attributes, at most one per ISA level.
   }];
   let arguments = (ins
     SymbolNameAttr:$sym_name,
@@ -181,11 +272,16 @@ def Plan_BinaryOp : Plan_Op<"binary", [Symbol]> {
     `format` is "elf-x86_64-object". `kernels` describes what it holds: a
     dictionary from kernel name to {args, levels, scratch = [i64 per level],
     accumulation = [str per level]}.
+
+    C1. `format` is as said.
+    C2. Each entry of `kernels` is a dictionary with integers `args` and
+        `levels`.
   }];
   let arguments = (ins
     SymbolNameAttr:$sym_name, StrAttr:$format,
     DictionaryAttr:$kernels, DenseI8ArrayAttr:$data);
   let assemblyFormat = "$sym_name $format $kernels $data attr-dict";
+  let hasVerifier = 1;
 }
 
 #endif // MOE_DIALECT_PLAN_IR_PLANOPS_TD

@@ -1,0 +1,229 @@
+//===- MoeKernelOps.cpp - Verifiers of kernel-level ops -------------------===//
+//
+// Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "VerifyHelpers.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+using namespace mlir::moe::detail;
+
+/// Fails when one of the named sizes is less than 1.
+static LogicalResult
+verifySizes(Operation *op, StringRef label,
+            ArrayRef<std::pair<StringRef, int64_t>> sizes) {
+  for (auto [name, size] : sizes)
+    if (size < 1)
+      return op->emitOpError()
+             << label << ": " << name << " must be at least 1, got " << size;
+  return success();
+}
+
+/// Fails when the buffer has a static length other than `length`.
+static LogicalResult verifyLength(Operation *op, StringRef label,
+                                  StringRef name, Value buffer,
+                                  int64_t length) {
+  if (buffer && !agree(extent(buffer, 0), length))
+    return op->emitOpError() << label << ": " << name << " must hold " << length
+                             << " elements, got " << buffer.getType();
+  return success();
+}
+
+static LogicalResult verifyWeightType(Operation *op, StringRef label,
+                                      Type type) {
+  if (!isWeightFloat(type))
+    return op->emitOpError()
+           << label << ": weight_type must be f32 or bf16, got " << type;
+  return success();
+}
+
+LogicalResult KernelRouterLogitsOp::verify() {
+  int64_t experts = getExperts(), hidden = getHidden();
+  if (failed(verifySizes(*this, "C1",
+                         {{"experts", experts}, {"hidden", hidden}})) ||
+      failed(
+          verifyLength(*this, "C2", "weight", getWeight(), experts * hidden)) ||
+      failed(verifyLength(*this, "C2", "bias", getBias(), experts)))
+    return failure();
+  return verifyRound(*this, "C3", getRound());
+}
+
+LogicalResult KernelSelectTopkOp::verify() {
+  int64_t experts = getExperts();
+  if (failed(verifySizes(*this, "C1", {{"experts", experts}})) ||
+      failed(verifyPolicyFits(*this, "C2", "C2", getPolicy(), experts)))
+    return failure();
+  return verifyLength(*this, "C3", "bias", getBias(), experts);
+}
+
+LogicalResult KernelGroupRowsOp::verify() {
+  int64_t experts = getExperts(), perToken = getPerToken();
+  if (perToken < 1 || perToken > experts)
+    return emitOpError() << "C1: per_token must lie between 1 and the number "
+                            "of experts "
+                         << experts << ", got " << perToken;
+  return verifyLength(*this, "C2", "expert_offsets", getExpertOffsets(),
+                      experts + 1);
+}
+
+LogicalResult KernelAllRowsOp::verify() {
+  if (failed(verifySizes(*this, "C1", {{"experts", getExperts()}})))
+    return failure();
+  return verifyLength(*this, "C2", "expert_offsets", getExpertOffsets(),
+                      getExperts() + 1);
+}
+
+LogicalResult KernelGatherRowsOp::verify() {
+  if (failed(verifySizes(*this, "C1",
+                         {{"experts", getExperts()}, {"hidden", getHidden()}})))
+    return failure();
+  if (failed(verifyLength(*this, "C2", "expert_offsets", getExpertOffsets(),
+                          getExperts() + 1)))
+    return failure();
+  if (elementType(getX()) != elementType(getRows()))
+    return emitOpError() << "C3: x and rows must have one element type, got "
+                         << elementType(getX()) << " and "
+                         << elementType(getRows());
+  return success();
+}
+
+LogicalResult KernelPackRowsOp::verify() {
+  if (failed(verifySizes(*this, "C1",
+                         {{"experts", getExperts()}, {"hidden", getHidden()}})))
+    return failure();
+  if (failed(verifyLength(*this, "C2", "expert_offsets", getExpertOffsets(),
+                          getExperts() + 1)))
+    return failure();
+  return verifyWeightType(*this, "C3", getWeightType());
+}
+
+LogicalResult KernelGroupedGemmOp::verify() {
+  int64_t parts = getParts();
+  if (failed(verifySizes(
+          *this, "C1",
+          {{"experts", getExperts()}, {"n", getN()}, {"k", getK()}})))
+    return failure();
+  if (parts < 1 || parts > 2)
+    return emitOpError() << "C1: parts must be 1 or 2, got " << parts;
+  if (failed(verifyLength(*this, "C2", "expert_offsets", getExpertOffsets(),
+                          getExperts() + 1)) ||
+      failed(verifyWeightType(*this, "C3", getWeightType())))
+    return failure();
+  Type rowType = getRowType();
+  if (!rowType.isF32() && !isNarrowFloat(rowType))
+    return emitOpError() << "C3: row_type must be f32, bf16 or f16, got "
+                         << rowType;
+  Type out = elementType(getOut());
+  if (hasActivation()) {
+    if (!out.isInteger(8))
+      return emitOpError() << "C4: with an activation out must be i8, got "
+                           << getOut().getType();
+    return verifyActivation(*this, "C4", getActivation(), parts);
+  }
+  if (!getActivation().empty() &&
+      !llvm::hasSingleElement(getActivation().front()))
+    return emitOpError() << "C4: the region must take " << parts
+                         << " values of f32, got ()";
+  if (parts != 1)
+    return emitOpError() << "C5: without an activation parts must be 1, got "
+                         << parts;
+  if (out != rowType)
+    return emitOpError() << "C5: without an activation out must be of "
+                            "row_type "
+                         << rowType << ", got " << getOut().getType();
+  return success();
+}
+
+LogicalResult KernelCombineRowsOp::verify() {
+  size_t segments = getRows().size();
+  if (segments == 0 || getTokenOffsets().size() != segments ||
+      getTokenRows().size() != segments || getRowWeight().size() != segments)
+    return emitOpError() << "C1: expected at least one of rows and as many of "
+                            "each list, got "
+                         << segments << " rows, " << getTokenOffsets().size()
+                         << " offsets, " << getTokenRows().size()
+                         << " indices and " << getRowWeight().size()
+                         << " weights";
+  if (failed(verifySizes(*this, "C2", {{"hidden", getHidden()}})))
+    return failure();
+  for (Value rows : getRows())
+    if (elementType(rows) != elementType(getOut()))
+      return emitOpError() << "C3: rows and out must have one element type, "
+                              "got "
+                           << elementType(rows) << " and "
+                           << elementType(getOut());
+  return success();
+}
+
+LogicalResult KernelCountRowsOp::verify() {
+  if (failed(verifySizes(*this, "C1", {{"experts", getExperts()}})) ||
+      failed(verifyLength(*this, "C2", "expert_offsets", getExpertOffsets(),
+                          getExperts() + 1)))
+    return failure();
+  return verifyLength(*this, "C2", "counts", getCounts(), getExperts());
+}
+
+/// Fails unless `inside` is a static tensor of the element type of the flat
+/// buffer `outside`, and a single row where `row` is set.
+static LogicalResult verifyMapped(KernelMapRowsOp op, StringRef label,
+                                  StringRef what, Type inside, Type outside,
+                                  bool row) {
+  auto tensor = dyn_cast<RankedTensorType>(inside);
+  Type element = cast<MemRefType>(outside).getElementType();
+  if (!tensor || !tensor.hasStaticShape() ||
+      tensor.getElementType() != element ||
+      (row && (tensor.getRank() == 0 || tensor.getDimSize(0) != 1)))
+    return op.emitOpError()
+           << label << ": " << what << " must be a static tensor "
+           << (row ? "1 x ... " : "") << "of " << element << ", got " << inside;
+  return success();
+}
+
+LogicalResult KernelMapRowsOp::verify() {
+  Block &block = getBody().front();
+  SmallVector<Type> buffers(getRows().getTypes());
+  llvm::append_range(buffers, getExpertWeights().getTypes());
+  llvm::append_range(buffers, getInvariants().getTypes());
+  if (getRows().empty() || block.getNumArguments() != buffers.size())
+    return emitOpError() << "C1: expected at least one of rows and a block "
+                            "argument for each of "
+                         << buffers.size() << " buffers, got "
+                         << block.getNumArguments();
+  for (auto [i, type, buffer] :
+       llvm::enumerate(block.getArgumentTypes(), buffers))
+    if (failed(verifyMapped(*this, "C1", "block argument " + std::to_string(i),
+                            type, buffer, i < getRows().size())))
+      return failure();
+
+  auto yielded = block.getTerminator()->getOperandTypes();
+  if (yielded.size() != getOuts().size())
+    return emitOpError() << "C2: expected a yielded value for each of "
+                         << getOuts().size() << " outs, got " << yielded.size();
+  for (auto [i, type, buffer] : llvm::enumerate(yielded, getOuts().getTypes()))
+    if (failed(verifyMapped(*this, "C2", "yielded value " + std::to_string(i),
+                            type, buffer, /*row=*/true)))
+      return failure();
+
+  if (!getExpertOffsets()) {
+    if (!getExpertWeights().empty())
+      return emitOpError() << "C3: expert weights need offsets";
+    return success();
+  }
+  if (failed(verifySizes(*this, "C3", {{"experts", getExperts()}})))
+    return failure();
+  return verifyLength(*this, "C3", "expert_offsets", getExpertOffsets(),
+                      getExperts() + 1);
+}
+
+LogicalResult UkernelOp::verify() {
+  if (failed(verifySizes(*this, "C1", {{"mr", getMr()}})))
+    return failure();
+  if (static_cast<int64_t>(getPrefetch()) < 0)
+    return emitOpError() << "C1: prefetch must not be negative, got "
+                         << static_cast<int64_t>(getPrefetch());
+  return verifyWeightType(*this, "C2", getWeightType());
+}
