@@ -69,6 +69,9 @@ LogicalResult expandCombineRows(KernelCombineRowsOp op, KernelContext &ctx);
 LogicalResult expandCountRows(KernelCountRowsOp op, KernelContext &ctx);
 LogicalResult expandMapRows(KernelMapRowsOp op, KernelContext &ctx);
 
+/// Adds the interfaces by which expandMapRows bufferises tensor code.
+void registerMapRowsInterfaces(DialectRegistry &registry);
+
 } // namespace mlir::moe::cpu
 
 #endif // MOE_CODEGEN_CPU_KERNELEXPANSION_H
