@@ -1,0 +1,25 @@
+//===- Passes.h - Writing the artifact ------------------------------------===//
+//
+// Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_TARGET_MODULE_PASSES_H
+#define MOE_TARGET_MODULE_PASSES_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+
+namespace mlir::moe {
+
+#define GEN_PASS_DECL
+#include "moe/Target/Module/Passes.h.inc"
+
+#define GEN_PASS_REGISTRATION
+#include "moe/Target/Module/Passes.h.inc"
+
+} // namespace mlir::moe
+
+#endif // MOE_TARGET_MODULE_PASSES_H

@@ -1,0 +1,157 @@
+//===- MergeSegments.cpp - Shared experts in one grouped GEMM -------------===//
+//
+// Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe/Dialect/Moe/Transforms/Passes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/IR/Dominance.h"
+#include "mlir/IR/OperationSupport.h"
+
+namespace mlir::moe {
+#define GEN_PASS_DEF_MERGESEGMENTSPASS
+#include "moe/Dialect/Moe/Transforms/Passes.h.inc"
+} // namespace mlir::moe
+
+using namespace mlir;
+using namespace mlir::moe;
+
+/// The two operands of an elementwise sum of tensors, rounded once: f32, or a
+/// narrower type extended, added and truncated.
+static std::optional<std::pair<Value, Value>> matchSum(Operation *op) {
+  if (auto add = dyn_cast<arith::AddFOp>(op))
+    return std::make_pair(add.getLhs(), add.getRhs());
+  auto linalgOp = dyn_cast<linalg::LinalgOp>(op);
+  if (!linalgOp || linalgOp.getNumDpsInits() != 1 ||
+      linalgOp.getNumDpsInputs() != 2 ||
+      linalgOp.getNumParallelLoops() != linalgOp.getNumLoops() ||
+      !llvm::all_of(linalgOp.getIndexingMapsArray(),
+                    [](AffineMap map) { return map.isIdentity(); }))
+    return std::nullopt;
+  Block &body = op->getRegion(0).front();
+  Value value = body.getTerminator()->getOperand(0);
+  if (auto truncate = value.getDefiningOp<arith::TruncFOp>())
+    value = truncate.getIn();
+  auto add = value.getDefiningOp<arith::AddFOp>();
+  if (!add)
+    return std::nullopt;
+  auto argument = [&](Value v) -> std::optional<unsigned> {
+    if (auto extend = v.getDefiningOp<arith::ExtFOp>())
+      v = extend.getIn();
+    auto arg = dyn_cast<BlockArgument>(v);
+    if (!arg || arg.getOwner() != &body)
+      return std::nullopt;
+    return arg.getArgNumber();
+  };
+  std::optional<unsigned> lhs = argument(add.getLhs()),
+                          rhs = argument(add.getRhs());
+  if (!lhs || !rhs || *lhs > 1 || *rhs > 1 || *lhs == *rhs)
+    return std::nullopt;
+  return std::make_pair(linalgOp.getDpsInputs()[*lhs],
+                        linalgOp.getDpsInputs()[*rhs]);
+}
+
+/// Whether all rows come from a routing in which every token visits all.
+static bool isShared(CombineRowsOp op) {
+  return llvm::all_of(op.getTokenRows(), [](Value list) {
+    return list.getDefiningOp<AllRowsOp>() != nullptr;
+  });
+}
+
+static bool mergeCombines(func::FuncOp func, OpBuilder &b) {
+  for (Operation &op : func.front()) {
+    auto sum = op.getNumResults() == 1 ? matchSum(&op) : std::nullopt;
+    if (!sum)
+      continue;
+    auto first = sum->first.getDefiningOp<CombineRowsOp>();
+    auto second = sum->second.getDefiningOp<CombineRowsOp>();
+    if (!first || !second || first == second || !first->hasOneUse() ||
+        !second->hasOneUse() || first.getType() != op.getResult(0).getType() ||
+        second.getType() != first.getType())
+      continue;
+    if (isShared(first) && !isShared(second))
+      std::swap(first, second);
+    b.setInsertionPoint(&op);
+    auto join = [](auto range1, auto range2) {
+      SmallVector<Value> all(range1);
+      llvm::append_range(all, range2);
+      return all;
+    };
+    auto merged = CombineRowsOp::create(
+        b, op.getLoc(), first.getType(),
+        join(first.getRows(), second.getRows()),
+        join(first.getTokenOffsets(), second.getTokenOffsets()),
+        join(first.getTokenRows(), second.getTokenRows()),
+        join(first.getRowWeight(), second.getRowWeight()));
+    op.getResult(0).replaceAllUsesWith(merged);
+    op.erase();
+    first.erase();
+    second.erase();
+    return true;
+  }
+  return false;
+}
+
+static bool mergeFfns(func::FuncOp func, OpBuilder &b) {
+  SmallVector<GroupedFfnOp> ops(func.getOps<GroupedFfnOp>());
+  DominanceInfo dominance(func);
+  for (auto [i, first] : llvm::enumerate(ops)) {
+    for (GroupedFfnOp second : ArrayRef(ops).drop_front(i + 1)) {
+      if (first.getX() != second.getX() ||
+          first.getParts() != second.getParts() ||
+          !OperationEquivalence::isRegionEquivalentTo(
+              &first.getActivation(), &second.getActivation(),
+              OperationEquivalence::IgnoreLocations))
+        continue;
+      // The merged op stands where the second did, so nothing in between may
+      // use the first, and the second must not depend on it.
+      if (llvm::any_of(first->getUsers(), [&](Operation *user) {
+            return user->isBeforeInBlock(second) || user == second;
+          }))
+        continue;
+      b.setInsertionPoint(second);
+      auto join = [](auto range1, auto range2) {
+        SmallVector<Value> all(range1);
+        llvm::append_range(all, range2);
+        return all;
+      };
+      SmallVector<Type> types(first->getResultTypes());
+      llvm::append_range(types, second->getResultTypes());
+      auto merged = GroupedFfnOp::create(
+          b, b.getFusedLoc({first.getLoc(), second.getLoc()}), types,
+          first.getX(),
+          join(first.getExpertOffsets(), second.getExpertOffsets()),
+          join(first.getRowToken(), second.getRowToken()),
+          join(first.getWeights(), second.getWeights()), first.getParts());
+      merged.getActivation().takeBody(first.getActivation());
+      unsigned n = first->getNumResults();
+      first->replaceAllUsesWith(merged.getResults().take_front(n));
+      second->replaceAllUsesWith(merged.getResults().drop_front(n));
+      first.erase();
+      second.erase();
+      return true;
+    }
+  }
+  return false;
+}
+
+namespace {
+
+struct MergeSegmentsPass
+    : public moe::impl::MergeSegmentsPassBase<MergeSegmentsPass> {
+  void runOnOperation() override {
+    func::FuncOp func = getOperation();
+    if (func.isDeclaration())
+      return;
+    OpBuilder b(func);
+    while (mergeCombines(func, b) || mergeFfns(func, b))
+      ;
+  }
+};
+
+} // namespace

@@ -1,0 +1,169 @@
+//===- RowCloner.cpp - Token-wise code on a single row --------------------===//
+//
+// Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "RowCloner.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+bool moe::isRowTensor(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  return tensor && tensor.getRank() >= 1 && tensor.isDynamicDim(0) &&
+         llvm::none_of(tensor.getShape().drop_front(), ShapedType::isDynamic);
+}
+
+Type moe::getRowType(Type type) {
+  if (!isRowTensor(type))
+    return type;
+  auto tensor = cast<RankedTensorType>(type);
+  SmallVector<int64_t> shape(tensor.getShape());
+  shape[0] = 1;
+  return tensor.clone(shape);
+}
+
+/// Checks that one parallel loop walks the rows of all row tensors, that
+/// nothing else does, and that the body does not ask for the row's number.
+static LogicalResult checkRowWise(linalg::LinalgOp op, std::string &why) {
+  std::optional<unsigned> rowLoop;
+  for (OpOperand &operand : op->getOpOperands()) {
+    if (!isRowTensor(operand.get().getType()))
+      continue;
+    AffineMap map = op.getMatchingIndexingMap(&operand);
+    auto dim = dyn_cast<AffineDimExpr>(map.getResult(0));
+    if (!dim || (rowLoop && *rowLoop != dim.getPosition())) {
+      why = "its rows are not walked by one loop";
+      return failure();
+    }
+    rowLoop = dim.getPosition();
+  }
+  if (!rowLoop)
+    return success();
+  if (op.getIteratorTypesArray()[*rowLoop] != utils::IteratorType::parallel) {
+    why = "it reduces over rows";
+    return failure();
+  }
+  for (OpOperand &operand : op->getOpOperands()) {
+    AffineMap map = op.getMatchingIndexingMap(&operand);
+    bool isRow = isRowTensor(operand.get().getType());
+    for (AffineExpr expr : map.getResults().drop_front(isRow ? 1 : 0))
+      if (expr.isFunctionOfDim(*rowLoop)) {
+        why = "the number of the row indexes something else than rows";
+        return failure();
+      }
+  }
+  bool asksForRow = false;
+  op->walk(
+      [&](linalg::IndexOp index) { asksForRow |= index.getDim() == *rowLoop; });
+  if (asksForRow) {
+    why = "its body uses the number of the row";
+    return failure();
+  }
+  return success();
+}
+
+/// Whether a reshape keeps rows apart: dimension 0 is grouped with unit
+/// dimensions at most.
+static bool keepsRows(ArrayRef<ReassociationIndices> groups,
+                      RankedTensorType expanded) {
+  if (groups.empty())
+    return false;
+  for (int64_t dim : groups.front())
+    if (dim != 0 && expanded.getDimSize(dim) != 1)
+      return false;
+  return groups.front().front() == 0;
+}
+
+LogicalResult RowCloner::clone(Operation *op, std::string &why) {
+  auto cloneWithRowTypes = [&] {
+    Operation *copy = builder.clone(*op, mapping);
+    for (auto [from, to] : llvm::zip(op->getResults(), copy->getResults()))
+      to.setType(getRowType(from.getType()));
+    return success();
+  };
+  auto isRowUser = [](Operation *op) {
+    return llvm::any_of(op->getOperandTypes(), isRowTensor) ||
+           llvm::any_of(op->getResultTypes(), isRowTensor);
+  };
+
+  if (auto linalgOp = dyn_cast<linalg::LinalgOp>(op)) {
+    if (failed(checkRowWise(linalgOp, why)))
+      return failure();
+    return cloneWithRowTypes();
+  }
+  if (auto dim = dyn_cast<tensor::DimOp>(op)) {
+    std::optional<int64_t> index = dim.getConstantIndex();
+    auto type = dyn_cast<RankedTensorType>(dim.getSource().getType());
+    if (!index || !type || *index >= type.getRank() ||
+        (type.isDynamicDim(*index) && !isRowTensor(type))) {
+      why = "it asks for a dimension that is not known";
+      return failure();
+    }
+    int64_t size = type.isDynamicDim(*index) ? 1 : type.getDimSize(*index);
+    mapping.map(dim.getResult(),
+                arith::ConstantIndexOp::create(builder, op->getLoc(), size)
+                    .getResult());
+    return success();
+  }
+  if (auto empty = dyn_cast<tensor::EmptyOp>(op)) {
+    auto type = empty.getType();
+    if (!type.hasStaticShape() && !isRowTensor(type)) {
+      why = "it has another dynamic dimension than its rows";
+      return failure();
+    }
+    auto rowType = cast<RankedTensorType>(getRowType(type));
+    mapping.map(empty.getResult(),
+                tensor::EmptyOp::create(builder, op->getLoc(),
+                                        rowType.getShape(),
+                                        rowType.getElementType())
+                    .getResult());
+    return success();
+  }
+  if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op)) {
+    if (!isRowTensor(expand.getSrcType()))
+      return cloneWithRowTypes();
+    if (!keepsRows(expand.getReassociationIndices(), expand.getResultType())) {
+      why = "it splits rows";
+      return failure();
+    }
+    mapping.map(expand.getResult(),
+                tensor::ExpandShapeOp::create(
+                    builder, op->getLoc(), getRowType(expand.getResultType()),
+                    mapping.lookup(expand.getSrc()),
+                    expand.getReassociationIndices())
+                    .getResult());
+    return success();
+  }
+  if (auto collapse = dyn_cast<tensor::CollapseShapeOp>(op)) {
+    if (isRowTensor(collapse.getSrcType()) &&
+        !keepsRows(collapse.getReassociationIndices(), collapse.getSrcType())) {
+      why = "it joins rows";
+      return failure();
+    }
+    return cloneWithRowTypes();
+  }
+  if (auto cast = dyn_cast<tensor::CastOp>(op)) {
+    if (isRowTensor(cast.getType()) !=
+        isRowTensor(cast.getSource().getType())) {
+      why = "it fixes the number of rows";
+      return failure();
+    }
+    return cloneWithRowTypes();
+  }
+  bool isElementwise = op->hasTrait<OpTrait::Elementwise>();
+  bool isScalarOrConstant =
+      isPure(op) && op->getNumRegions() == 0 && !isRowUser(op);
+  if (isElementwise || isScalarOrConstant)
+    return cloneWithRowTypes();
+  why = "it is not known to treat rows independently";
+  return failure();
+}

@@ -1,0 +1,29 @@
+//===- BuildMetadata.h - The metadata as JSON -----------------------------===//
+//
+// Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_LIB_TARGET_MODULE_BUILDMETADATA_H
+#define MOE_LIB_TARGET_MODULE_BUILDMETADATA_H
+
+#include "mlir/IR/BuiltinOps.h"
+
+#include "moert/Format/PlanReader.h"
+
+#include <map>
+#include <string>
+
+namespace mlir::moe {
+
+/// The content of `.moe.meta` (schema moe.meta/1, see moert/Format/Metadata.h).
+/// `contentHashes` are those to record, by name; empty for none.
+std::string buildMetadata(ModuleOp module, const moert::VerifiedPlan &plan,
+                          ArrayRef<uint8_t> planBytes,
+                          const std::map<std::string, std::string> &hashes);
+
+} // namespace mlir::moe
+
+#endif // MOE_LIB_TARGET_MODULE_BUILDMETADATA_H

@@ -1,0 +1,213 @@
+//===- WriteModule.cpp - Writing the artifact -----------------------------===//
+//
+// Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe/Target/Module/Passes.h"
+
+#include "BuildMetadata.h"
+#include "BuildPlan.h"
+#include "LinkShared.h"
+
+#include "moe/Dialect/Plan/IR/Plan.h"
+
+#include "moert/Format/Artifact.h"
+
+#include "llvm/Support/Endian.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
+
+namespace mlir::moe {
+#define GEN_PASS_DEF_WRITEMODULEPASS
+#include "moe/Target/Module/Passes.h.inc"
+} // namespace mlir::moe
+
+using namespace mlir;
+using namespace mlir::moe;
+namespace fb = moert::fb;
+
+/// Largest sum of embedded constants: x86-64 code reaches 2 GiB around itself.
+static constexpr uint64_t kMaxEmbeddedBytes = uint64_t(1) << 30;
+
+namespace {
+
+class ModuleWriter {
+public:
+  ModuleWriter(ModuleOp module, StringRef output, StringRef checkpointPath)
+      : module(module), output(output.str()),
+        checkpointPath(checkpointPath.str()) {}
+  LogicalResult write();
+
+private:
+  LogicalResult fail(moert::Status status) {
+    return emitError(module.getLoc()) << StringRef(status.toString()).rtrim();
+  }
+  LogicalResult openCheckpoint();
+  LogicalResult writeEmbedded(const fb::Plan &plan, StringRef path);
+  LogicalResult hashSources(const fb::Plan &plan);
+
+  ModuleOp module;
+  std::string output, checkpointPath;
+  std::shared_ptr<const moert::Checkpoint> checkpoint;
+  std::map<std::string, std::string> hashes;
+};
+
+LogicalResult ModuleWriter::openCheckpoint() {
+  if (checkpointPath.empty())
+    return emitError(module.getLoc())
+           << "packed and embedded weights, and their hashes, need the "
+              "checkpoint; give the pass option 'checkpoint' (moe-compile "
+              "--checkpoint=DIR)";
+  auto opened = moert::Checkpoint::open(checkpointPath);
+  if (!opened.ok())
+    return fail(std::move(opened).status());
+  checkpoint = *opened;
+  return success();
+}
+
+/// Packs all constants one after the other into a file for `.moe.weights`.
+LogicalResult ModuleWriter::writeEmbedded(const fb::Plan &plan,
+                                          StringRef path) {
+  std::error_code error;
+  llvm::raw_fd_ostream os(path, error);
+  std::vector<uint8_t> bytes;
+  for (const fb::Constant *constant : *plan.constants()) {
+    if (error)
+      break;
+    bytes.assign(llvm::alignTo(constant->bytes(), moert::slotAlignment), 0);
+    moert::Status status =
+        moert::packConstant(plan, *constant, *checkpoint, bytes.data());
+    if (!status.ok())
+      return fail(std::move(status));
+    hashes[constant->name()->str()] =
+        moert::xxh3Hex(bytes.data(), constant->bytes());
+    os.write(reinterpret_cast<const char *>(bytes.data()), bytes.size());
+    error = os.error();
+  }
+  // Kernels may read a little past the end.
+  os.write_zeros(moert::readSlack);
+  os.close();
+  if (!error)
+    error = os.error();
+  os.clear_error();
+  if (error)
+    return fail(moert::Status::error(11, "cannot write '" + path.str() +
+                                             "': " + error.message()));
+  return success();
+}
+
+LogicalResult ModuleWriter::hashSources(const fb::Plan &plan) {
+  for (const fb::Weight *weight : *plan.weights())
+    for (const flatbuffers::String *name : *weight->sources())
+      if (const moert::TensorEntry *entry = checkpoint->find(name->str()))
+        hashes[name->str()] = moert::xxh3Hex(entry->data, entry->bytes);
+  return success();
+}
+
+LogicalResult ModuleWriter::write() {
+  auto binaries = module.getOps<plan::BinaryOp>();
+  if (!llvm::hasSingleElement(binaries))
+    return emitError(module.getLoc())
+           << "expected one plan.binary; run the phase 'target' first";
+  plan::BinaryOp binary = *binaries.begin();
+  if (binary.getFormat() != "elf-x86_64-object")
+    return binary.emitError()
+           << "unknown object format '" << binary.getFormat() << "'";
+
+  auto mode = module->getAttrOfType<StringAttr>("moe.weights");
+  StringRef modeName = mode ? mode.getValue() : "external";
+  SmallVector<uint64_t> offsets;
+  if (modeName == "embedded") {
+    uint64_t end = 0;
+    for (auto constant : module.getOps<plan::ConstantOp>()) {
+      offsets.push_back(end);
+      end += llvm::alignTo(constant.getNumBytes(), moert::slotAlignment);
+    }
+    if (end > kMaxEmbeddedBytes)
+      return fail(
+          moert::Status::error(407,
+                               "weights of " + std::to_string(end) +
+                                   " bytes cannot be embedded; the limit is " +
+                                   std::to_string(kMaxEmbeddedBytes))
+              .because("code and data of a shared object must lie within 2 "
+                       "GiB of each other")
+              .fix("use --weights=packed or --weights=external"));
+  }
+  FailureOr<std::vector<uint8_t>> planBytes = buildPlan(module, offsets);
+  if (failed(planBytes))
+    return failure();
+  // What we write, the runtime's own verifier accepts.
+  auto plan = moert::readPlan(planBytes->data(), planBytes->size(), output);
+  if (!plan.ok())
+    return fail(std::move(plan).status());
+
+  SmallVector<ExtraSection> sections;
+  std::string weightsFile = output + ".weights.tmp";
+  llvm::FileRemover removeWeights;
+  bool hashWeights = module->hasAttr("moe.hash_weights");
+  if (modeName != "external" || hashWeights) {
+    if (failed(openCheckpoint()))
+      return failure();
+    if (moert::Status status = moert::matchCheckpoint(***plan, *checkpoint);
+        !status.ok())
+      return fail(std::move(status));
+  }
+  if (modeName == "embedded") {
+    removeWeights.setFile(weightsFile);
+    if (failed(writeEmbedded(***plan, weightsFile)))
+      return failure();
+    sections.push_back({moert::weightsSection, {}, weightsFile, 4096});
+  } else if (modeName == "external" && hashWeights) {
+    if (failed(hashSources(***plan)))
+      return failure();
+  }
+
+  std::string metadata = buildMetadata(module, **plan, *planBytes, hashes);
+  char sum[8];
+  llvm::support::endian::write64le(
+      sum, moert::xxh3(metadata.data(), metadata.size()));
+  sections.push_back({moert::planSection,
+                      StringRef(reinterpret_cast<char *>(planBytes->data()),
+                                planBytes->size()),
+                      {},
+                      16});
+  sections.push_back({moert::metaSection, metadata, {}, 16});
+  sections.push_back({moert::sumSection, StringRef(sum, 8), {}, 8});
+
+  ArrayRef<int8_t> data = binary.getData();
+  std::string temporary = output + ".tmp";
+  llvm::FileRemover removeTemporary(temporary);
+  if (failed(linkShared(
+          module.getLoc(),
+          ArrayRef(reinterpret_cast<const char *>(data.data()), data.size()),
+          sections, temporary)))
+    return failure();
+  if (modeName == "packed")
+    if (moert::Status status = moert::writePackedWeights(
+            ***plan, *checkpoint, output + ".weights.safetensors");
+        !status.ok())
+      return fail(std::move(status));
+  if (std::error_code error = llvm::sys::fs::rename(temporary, output))
+    return fail(moert::Status::error(11, "cannot write '" + output +
+                                             "': " + error.message()));
+  removeTemporary.releaseFile();
+  return success();
+}
+
+struct WriteModulePass
+    : public moe::impl::WriteModulePassBase<WriteModulePass> {
+  using WriteModulePassBase::WriteModulePassBase;
+  void runOnOperation() override {
+    if (output.empty()) {
+      getOperation().emitError() << "the pass option 'output' is missing";
+      return signalPassFailure();
+    }
+    if (failed(ModuleWriter(getOperation(), output, checkpoint).write()))
+      signalPassFailure();
+  }
+};
+
+} // namespace
