@@ -179,6 +179,9 @@ public:
 /// All drivers of this build, in a fixed order.
 const std::vector<Driver *> &drivers();
 
+/// Number of CPUs that this process may run on, at least 1.
+int32_t availableCpus();
+
 /// The driver of this name, null when there is none.
 Driver *findDriver(std::string_view name);
 

@@ -44,9 +44,6 @@ private:
   std::vector<pthread_t> threads;
 };
 
-/// Number of CPUs that this process may run on, at least 1.
-int32_t availableCpus();
-
 } // namespace moert::hal
 
 #endif // MOERT_DRIVERS_CPU_THREADPOOL_H
