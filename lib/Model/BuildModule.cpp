@@ -231,9 +231,6 @@ func::FuncOp BlockBuilder::buildFunction() {
   function.setArgAttr(0, "moe.name", builder.getStringAttr("x"));
   function.setResultAttr(0, "moe.name", builder.getStringAttr("y"));
   function->setAttr("moe.layer", builder.getI64IntegerAttr(block.layer));
-  if (options.maxTokens)
-    function->setAttr("moe.max_tokens",
-                      builder.getI64IntegerAttr(*options.maxTokens));
   return function;
 }
 
@@ -294,6 +291,9 @@ OwningOpRef<ModuleOp> model::buildModule(MLIRContext *context,
   auto name = NameLoc::get(builder.getStringAttr(model.name));
   OwningOpRef<ModuleOp> module(ModuleOp::create(builder, name));
   (*module)->setAttr("moe.model", describe(builder, model));
+  if (options.maxTokens)
+    (*module)->setAttr("moe.max_tokens",
+                       builder.getI64IntegerAttr(*options.maxTokens));
   builder.setInsertionPointToEnd(module->getBody());
   for (const ImportedBlock &block : model.blocks)
     BlockBuilder(builder, model, block, options).build();

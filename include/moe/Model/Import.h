@@ -42,7 +42,7 @@ struct ImportOptions {
   bool routerF32 = false;
   /// The MoE layers to import, in any order; all when absent.
   std::optional<SmallVector<int64_t>> layers;
-  /// Most tokens of one call: `moe.max_tokens` of every function.
+  /// Most tokens of one call: the attribute `moe.max_tokens` of the module.
   std::optional<int64_t> maxTokens;
 };
 
