@@ -47,6 +47,13 @@ Attribute PolicyAttr::parse(AsmParser &parser, Type) {
   double epsilon = 0.0, scale = 1.0;
   Type roundWeights;
   llvm::StringSet<> seen;
+  // 'none' is what no clause says.
+  std::optional<GroupFilter> (*symbolizeFilter)(StringRef) =
+      [](StringRef keyword) -> std::optional<GroupFilter> {
+    if (keyword == stringifyGroupFilter(GroupFilter::None))
+      return std::nullopt;
+    return symbolizeGroupFilter(keyword);
+  };
 
   auto parseClause = [&]() -> ParseResult {
     StringRef clause;
@@ -81,7 +88,7 @@ Attribute PolicyAttr::parse(AsmParser &parser, Type) {
           parser.parseInteger(keep) || parser.parseKeyword("by"))
         return failure();
       return parseEnum(parser, "group filter", "max or top2_sum", filter,
-                       symbolizeGroupFilter);
+                       symbolizeFilter);
     }
     return parser.emitError(loc)
            << "unknown clause '" << clause
@@ -103,12 +110,16 @@ Attribute PolicyAttr::parse(AsmParser &parser, Type) {
 }
 
 void PolicyAttr::print(AsmPrinter &printer) const {
+  // The shortest text that reads back as the same f32, as a float literal.
   auto printFloat = [&](const APFloat &value) {
-    // Hexadecimal would be exact but unreadable; nine digits are exact as well.
     SmallString<16> text;
-    value.toString(text, /*FormatPrecision=*/9, /*FormatMaxPadding=*/3,
-                   /*TruncateZero=*/false);
-    printer << text;
+    for (unsigned digits : {6, 9}) {
+      text.clear();
+      value.toString(text, digits, /*FormatMaxPadding=*/3);
+      if (APFloat(value.getSemantics(), text).bitwiseIsEqual(value))
+        break;
+    }
+    printer << text << (text.str().contains('.') ? "" : ".0");
   };
   printer << "<score = " << stringifyScore(getScore());
   if (getGroupFilter() != GroupFilter::None)

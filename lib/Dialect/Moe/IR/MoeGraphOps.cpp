@@ -45,12 +45,10 @@ static ParseResult parseExpertsTypes(OpAsmParser &parser, Type &rows,
                                      SmallVectorImpl<Type> &weights,
                                      Type &routing) {
   SmallVector<Type> types;
-  SMLoc loc = parser.getCurrentLocation();
   if (parser.parseLParen() || parser.parseTypeList(types) ||
       parser.parseRParen() || parser.parseComma() || parser.parseType(routing))
     return failure();
-  if (types.empty())
-    return parser.emitError(loc, "expected the type of the rows");
+  // parseTypeList takes no empty list.
   rows = types.front();
   weights.append(types.begin() + 1, types.end());
   return success();

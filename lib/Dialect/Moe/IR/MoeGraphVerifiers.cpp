@@ -228,7 +228,7 @@ LogicalResult ExpertsOp::verify() {
 }
 
 LogicalResult CombineOp::verify() {
-  return verifySameRows(*this, "C1", getRows(), "rows", getResult(),
+  return verifySameRows(*this, "C1", getRows(), "the experts", getResult(),
                         "the result");
 }
 
