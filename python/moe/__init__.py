@@ -1,9 +1,9 @@
-#
+#===----------------------------------------------------------------------===#
 #
 # Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-#
+#===----------------------------------------------------------------------===#
 """Compile, load and call Mixture-of-Experts models.
 
   import moe, numpy

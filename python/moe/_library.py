@@ -1,9 +1,9 @@
-#
+#===----------------------------------------------------------------------===#
 #
 # Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-#
+#===----------------------------------------------------------------------===#
 """libmoert through ctypes: the declarations of moert.h, and where it is."""
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-#
+#===----------------------------------------------------------------------===#
 #
 # Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-#
+#===----------------------------------------------------------------------===#
 """Plots. Needs matplotlib; draws to files only, never to a window."""
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ def _figure(width: float, height: float):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=120)
+    figure = Figure(
+        figsize=(width, height), dpi=120, layout="constrained"
+    )
     FigureCanvasAgg(figure)
     return figure
 
@@ -90,7 +92,6 @@ def heatmap(
         )
     name = title if title is not None else stats.model or "expert load"
     axes.set_title(f"{name}\n{what}", fontsize=10)
-    figure.tight_layout()
     figure.savefig(path)
     return pathlib.Path(path)
 

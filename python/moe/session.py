@@ -1,9 +1,9 @@
-#
+#===----------------------------------------------------------------------===#
 #
 # Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-#
+#===----------------------------------------------------------------------===#
 """Artifacts and sessions: moert.h in Python."""
 
 from __future__ import annotations
