@@ -27,7 +27,7 @@ static constexpr int maxDepth = 100;
 
 InFlightDiagnostic mlir::moe::reference::emitNumbered(Operation *op,
                                                       int number) {
-  return op->emitError() << llvm::formatv("[MOE{0:0-4}] ", number).str();
+  return op->emitError() << llvm::formatv("[MOE{0:D4}] ", number).str();
 }
 
 LogicalResult mlir::moe::reference::emitUnknown(Operation *op) {
