@@ -92,7 +92,8 @@ struct DropRedundantWeights : OpRewritePattern<ExpertsOp> {
   }
 };
 
-/// Operands of moe.map_rows that are unused or given twice.
+/// Operands of moe.map_rows that are unused or given twice. The offsets stay:
+/// they say how many rows there are.
 struct DropRedundantMapOperands : OpRewritePattern<MapRowsOp> {
   using OpRewritePattern::OpRewritePattern;
 
@@ -107,8 +108,7 @@ struct DropRedundantMapOperands : OpRewritePattern<MapRowsOp> {
     bool keepsOneRow = rows.size() == 1;
     if ((keepsOneRow || !hasRedundant(rows, body, 0)) &&
         !hasRedundant(weights, body, firstWeight) &&
-        !hasRedundant(invariants, body, firstInvariant) &&
-        !(weights.empty() && op.getExpertOffsets()))
+        !hasRedundant(invariants, body, firstInvariant))
       return rewriter.notifyMatchFailure(op, "every operand is needed once");
     rewriter.modifyOpInPlace(op, [&] {
       auto keptInvariants =
@@ -122,8 +122,6 @@ struct DropRedundantMapOperands : OpRewritePattern<MapRowsOp> {
       eraseOthers(body, 0, rows.size(), keptRows);
       op.getInvariantsMutable().assign(select(invariants, keptInvariants));
       op.getExpertWeightsMutable().assign(select(weights, keptWeights));
-      if (keptWeights.empty())
-        op.getExpertOffsetsMutable().clear();
       op.getRowsMutable().assign(select(rows, keptRows));
     });
     return success();
