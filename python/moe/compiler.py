@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Sequence
 
 from ._library import find_tool
-from .errors import CompileError
+from .errors import CompileError, LibraryNotFound
 
 
 def flags_of(options: dict[str, object]) -> list[str]:
@@ -65,14 +65,19 @@ def compile(
     output = pathlib.Path(output)
     command = [tool, os.fspath(model), "-o", str(output)]
     command += flags_of(flags) + list(extra_args)
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
+        raise LibraryNotFound.made_of(
+            1, "moe-compile cannot be run", tool, str(error), "see MOE_COMPILE"
+        ) from None
     if done.returncode:
         text = done.stderr.strip()
         if not text:
