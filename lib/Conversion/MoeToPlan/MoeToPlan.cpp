@@ -9,11 +9,13 @@
 #include "moe/Conversion/Passes.h"
 
 #include "AssignSlots.h"
+#include "moe/Dialect/Moe/Transforms/Passes.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/SymbolTable.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSet.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_CONVERTMOETOPLANPASS
@@ -31,6 +33,9 @@ public:
   explicit ModuleState(ModuleOp module)
       : module(module), b(module.getBodyRegion()) {
     b.setInsertionPointToEnd(module.getBody());
+    for (Operation &op : *module.getBody())
+      if (auto name = SymbolTable::getSymbolName(&op))
+        symbols.insert(name.getValue());
   }
 
   using BodyBuilder = function_ref<void(OpBuilder &, ValueRange)>;
@@ -53,9 +58,7 @@ public:
       kernel.erase();
       return it->second;
     }
-    unsigned &uses = names[name];
-    if (uses++)
-      kernel.setSymName((name + "_" + Twine(uses - 1)).str());
+    kernel.setSymName(makeUnique(name));
     return kernel;
   }
 
@@ -63,26 +66,35 @@ public:
   plan::ConstantOp getConstant(Location loc,
                                ArrayRef<FlatSymbolRefAttr> weights,
                                LayoutAttr layout) {
-    std::string name;
-    for (FlatSymbolRefAttr weight : weights)
-      name += (name.empty() ? "" : "+") + weight.getValue().str();
-    name += ("." + stringifyLayoutKind(layout.getKind())).str();
-    auto [it, isNew] = constants.try_emplace(name);
-    if (isNew) {
-      SmallVector<Attribute> refs(weights.begin(), weights.end());
-      it->second =
-          plan::ConstantOp::create(b, loc, name, b.getArrayAttr(refs), layout);
+    SmallVector<Attribute> refs(weights.begin(), weights.end());
+    ArrayAttr symbols = b.getArrayAttr(refs);
+    plan::ConstantOp &constant = constants[{symbols, layout}];
+    if (!constant) {
+      std::string name;
+      for (FlatSymbolRefAttr weight : weights)
+        name += (name.empty() ? "" : "+") + weight.getValue().str();
+      name += ("." + stringifyLayoutKind(layout.getKind())).str();
+      constant =
+          plan::ConstantOp::create(b, loc, makeUnique(name), symbols, layout);
     }
-    return it->second;
+    return constant;
   }
 
   ModuleOp module;
 
 private:
+  /// A symbol that the module does not have yet: `name`, or with a number.
+  std::string makeUnique(StringRef name) {
+    std::string unique = name.str();
+    for (unsigned i = 1; !symbols.insert(unique).second; ++i)
+      unique = (name + "_" + Twine(i)).str();
+    return unique;
+  }
+
   OpBuilder b;
   llvm::StringMap<plan::KernelOp> kernels;
-  llvm::StringMap<unsigned> names;
-  llvm::StringMap<plan::ConstantOp> constants;
+  DenseMap<std::pair<Attribute, Attribute>, plan::ConstantOp> constants;
+  llvm::StringSet<> symbols;
 };
 
 /// Turns one function into commands.
@@ -547,7 +559,8 @@ struct ConvertMoeToPlanPass
     ModuleState state(getOperation());
     for (auto func :
          llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>()))
-      if (failed(FunctionLowering(func, state).run()))
+      if (failed(verifyRouted(func)) ||
+          failed(FunctionLowering(func, state).run()))
         return signalPassFailure();
   }
 };

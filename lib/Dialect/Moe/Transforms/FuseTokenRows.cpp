@@ -15,6 +15,8 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Remarks.h"
+#include "mlir/Transforms/RegionUtils.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
 
@@ -28,16 +30,32 @@ using namespace mlir::moe;
 
 /// Ops that stay at function level.
 static bool isRoutedOp(Operation *op) {
-  return isa<MoeDialect>(op->getDialect()) || isa<func::ReturnOp>(op);
+  return isa_and_nonnull<MoeDialect>(op->getDialect()) ||
+         isa<func::ReturnOp>(op);
 }
 
-/// Ops that are cheaper to repeat in every kernel than to pass between them:
-/// constants, sizes and uninitialised or filled tensors.
+/// What an op reads: its operands and what its regions take from outside.
+static llvm::SetVector<Value> getReadValues(Operation *op) {
+  llvm::SetVector<Value> values(op->operand_begin(), op->operand_end());
+  getUsedValuesDefinedAbove(op->getRegions(), values);
+  return values;
+}
+
+/// Ops that are repeated in every kernel rather than passed between them:
+/// constants, sizes, uninitialised or filled tensors, and what is the same for
+/// all rows.
 static bool isRepeated(Operation *op) {
-  return op->hasTrait<OpTrait::ConstantLike>() ||
-         isa<tensor::DimOp, tensor::EmptyOp, linalg::FillOp>(op) ||
-         (isPure(op) && op->getNumRegions() == 0 &&
-          llvm::none_of(op->getResultTypes(), llvm::IsaPred<ShapedType>));
+  if (op->hasTrait<OpTrait::ConstantLike>() ||
+      isa<tensor::DimOp, tensor::EmptyOp, linalg::FillOp>(op))
+    return true;
+  if (!isMemoryEffectFree(op) || op->getNumResults() == 0)
+    return false;
+  if (op->getNumRegions() == 0 &&
+      llvm::none_of(op->getResultTypes(), llvm::IsaPred<ShapedType>))
+    return true;
+  auto isRow = [](Value value) { return isRowTensor(value.getType()); };
+  return llvm::none_of(getReadValues(op), isRow) &&
+         llvm::none_of(op->getResults(), isRow);
 }
 
 namespace {
@@ -60,17 +78,24 @@ private:
     bool hasRows = false;
   };
   FailureOr<Position> place(Operation *op);
+  /// Checks an op that is repeated but that function-level ops read as well.
+  LogicalResult checkRepeated(Operation *op);
   LogicalResult outline(ArrayRef<Operation *> cluster, RowSpace space);
+  /// Answers a size of a tensor that is gone: of its rows there are as many as
+  /// of `rows`, other extents are static.
+  void replaceSize(tensor::DimOp dim, Value rows);
 
   func::FuncOp func;
   OpBuilder b;
+  /// An input with one row per token.
+  Value tokens;
   DenseMap<Value, Position> positions;
 };
 
 FailureOr<RowFusion::Position> RowFusion::place(Operation *op) {
   Position position;
-  for (Value operand : op->getOperands()) {
-    const Position &p = positions[operand];
+  for (Value operand : getReadValues(op)) {
+    Position p = positions.lookup(operand);
     position.level = std::max(position.level, p.level);
     if (!p.hasRows)
       continue;
@@ -84,20 +109,54 @@ FailureOr<RowFusion::Position> RowFusion::place(Operation *op) {
   return position;
 }
 
+LogicalResult RowFusion::checkRepeated(Operation *op) {
+  for (Value result : op->getResults()) {
+    if (isRowTensor(result.getType()) ||
+        llvm::none_of(result.getUsers(), isRoutedOp))
+      continue;
+    if (op->hasTrait<OpTrait::ConstantLike>())
+      return op->emitError() << "'" << op->getName()
+                             << "' is read by a routed op or returned; make "
+                                "the constant a moe.weight";
+    return op->emitError()
+           << "'" << op->getName()
+           << "' yields no rows of tokens; only token-wise tensor code can "
+              "be compiled";
+  }
+  return success();
+}
+
 LogicalResult RowFusion::run() {
-  for (BlockArgument arg : func.getArguments())
+  if (!func.getBody().hasOneBlock())
+    return func.emitError() << "function '" << func.getSymName()
+                            << "' has control flow; expected a single block";
+  for (Operation &op : llvm::make_early_inc_range(
+           llvm::reverse(func.front().without_terminator())))
+    if (isOpTriviallyDead(&op))
+      op.erase();
+  for (BlockArgument arg : func.getArguments()) {
     positions[arg] = {0, {}, isRowTensor(arg.getType())};
+    if (!tokens && isRowTensor(arg.getType()))
+      tokens = arg;
+  }
 
   llvm::MapVector<std::pair<unsigned, RowSpace>, SmallVector<Operation *>>
       clusters;
+  SmallVector<Operation *> filled;
   for (Operation &op : func.front()) {
-    if (isRepeated(&op)) {
+    if (!isRoutedOp(&op) && isRepeated(&op)) {
       // Follows what it is made from; a filled tensor belongs to any space.
       Position position;
-      for (Value operand : op.getOperands())
-        position.level = std::max(position.level, positions[operand].level);
+      if (!isa<tensor::DimOp>(op))
+        for (Value operand : getReadValues(&op))
+          position.level =
+              std::max(position.level, positions.lookup(operand).level);
       for (Value result : op.getResults())
         positions[result] = position;
+      if (failed(checkRepeated(&op)))
+        return failure();
+      if (llvm::any_of(op.getUsers(), isRoutedOp))
+        filled.push_back(&op);
       continue;
     }
     if (!isRoutedOp(&op)) {
@@ -112,7 +171,7 @@ LogicalResult RowFusion::run() {
     }
     unsigned level = 0;
     for (Value operand : op.getOperands())
-      level = std::max(level, positions[operand].level);
+      level = std::max(level, positions.lookup(operand).level);
     bool isConstant = isa<GetWeightOp>(op);
     RowSpace space;
     if (auto gather = dyn_cast<GatherRowsOp>(op)) {
@@ -129,6 +188,9 @@ LogicalResult RowFusion::run() {
     }
   }
 
+  for (Operation *op : filled)
+    if (failed(outline(op, {})))
+      return failure();
   SmallVector<
       std::pair<std::pair<unsigned, RowSpace>, SmallVector<Operation *>>>
       ordered = clusters.takeVector();
@@ -137,33 +199,47 @@ LogicalResult RowFusion::run() {
       return failure();
 
   // What was repeated inside kernels may be dead now.
-  for (Operation &op : llvm::make_early_inc_range(
-           llvm::reverse(func.front().without_terminator())))
-    if (!isRoutedOp(&op) && isOpTriviallyDead(&op))
-      op.erase();
+  SmallVector<Operation *> ops;
+  for (Operation &op : func.front().without_terminator())
+    ops.push_back(&op);
+  for (Operation *op : llvm::reverse(ops))
+    if (!isRoutedOp(op) && isOpTriviallyDead(op))
+      op->erase();
   // Kernels were put where their last operand is defined; users may stand
   // before that now only if they did not depend on it.
-  return success(sortTopologically(&func.front()));
+  if (!sortTopologically(&func.front()))
+    return func.emitError() << "tensor code of function '" << func.getSymName()
+                            << "' depends on itself";
+  return success();
+}
+
+void RowFusion::replaceSize(tensor::DimOp dim, Value rows) {
+  auto type = cast<RankedTensorType>(dim.getSource().getType());
+  int64_t index = dim.getConstantIndex().value_or(0);
+  if (index == 0 || type.isDynamicDim(index)) {
+    dim->setOperand(0, rows);
+    return;
+  }
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(dim);
+  Value size =
+      arith::ConstantIndexOp::create(b, dim.getLoc(), type.getDimSize(index));
+  dim.replaceAllUsesWith(size);
+  dim.erase();
 }
 
 LogicalResult RowFusion::outline(ArrayRef<Operation *> cluster,
                                  RowSpace space) {
+  bool isFilled = isRepeated(cluster.front());
   llvm::SetVector<Operation *> members(cluster.begin(), cluster.end());
   // Pull in what is repeated, operands before users.
   SmallVector<Operation *> worklist(cluster);
   while (!worklist.empty()) {
     Operation *op = worklist.pop_back_val();
-    for (Value operand : op->getOperands())
-      if (Operation *def = operand.getDefiningOp();
+    for (Value value : getReadValues(op))
+      if (Operation *def = value.getDefiningOp();
           def && !isRoutedOp(def) && isRepeated(def) && members.insert(def))
         worklist.push_back(def);
-    op->walk([&](Operation *inner) {
-      for (Value operand : inner->getOperands())
-        if (Operation *def = operand.getDefiningOp();
-            def && def->getBlock() == &func.front() && !isRoutedOp(def) &&
-            isRepeated(def) && members.insert(def))
-          worklist.push_back(def);
-    });
   }
   SmallVector<Operation *> sorted(members.getArrayRef());
   llvm::sort(sorted,
@@ -172,41 +248,54 @@ LogicalResult RowFusion::outline(ArrayRef<Operation *> cluster,
   llvm::SetVector<Value> rows, invariants;
   SmallVector<Value> results;
   for (Operation *op : sorted) {
-    op->walk([&](Operation *inner) {
-      for (Value operand : inner->getOperands()) {
-        Operation *def = operand.getDefiningOp();
-        if (!isa<RankedTensorType>(operand.getType()) ||
-            (def && members.contains(def)) ||
-            operand.getParentRegion() != &func.getBody() ||
-            isa<tensor::DimOp>(inner))
-          continue;
-        (isRowTensor(operand.getType()) ? rows : invariants).insert(operand);
-      }
-    });
-    if (isRepeated(op))
+    if (isa<tensor::DimOp>(op))
+      continue;
+    for (Value value : getReadValues(op)) {
+      if (Operation *def = value.getDefiningOp(); def && members.contains(def))
+        continue;
+      auto type = dyn_cast<RankedTensorType>(value.getType());
+      if (!type || !(type.hasStaticShape() || isRowTensor(type)))
+        return op->emitError()
+               << "'" << op->getName() << "' reads a value of type "
+               << value.getType()
+               << "; expected a tensor with no dynamic dimension but the first";
+      (isRowTensor(type) ? rows : invariants).insert(value);
+    }
+    if (!isFilled && isa<linalg::LinalgOp>(op) && isRepeated(op) &&
+        !isa<linalg::FillOp>(op))
+      remark::missed(op->getLoc(),
+                     remark::RemarkOpts::name("RepeatedForEachRow")
+                         .category("moe-fuse-token-rows"))
+          << remark::reason("'{0}' is the same for all rows but computed for "
+                            "each; make it a weight",
+                            op->getName().getStringRef());
+    if (isRepeated(op) != isFilled || (isFilled && op != cluster.front()))
       continue;
     for (Value result : op->getResults())
       if (llvm::any_of(result.getUsers(), [&](Operation *user) {
-            return !members.contains(user) && !isa<tensor::DimOp>(user);
+            // Regions may read results as well; their ops are no members.
+            Operation *top = func.front().findAncestorOpInBlock(*user);
+            return !members.contains(top) && !isa<tensor::DimOp>(top);
           }))
         results.push_back(result);
   }
+  if (isFilled && rows.empty() && tokens)
+    rows.insert(tokens);
+  if (rows.empty())
+    return sorted.back()->emitError()
+           << "'" << sorted.back()->getName()
+           << "' depends on no rows of tokens; precompute it or make it a "
+              "weight";
   for (Value result : results)
     if (!isRowTensor(result.getType()))
       return result.getDefiningOp()->emitError()
              << "'" << result.getDefiningOp()->getName()
              << "' yields no rows of tokens; only token-wise tensor code can "
                 "be compiled";
-  if (rows.empty())
-    return sorted.back()->emitError()
-           << "'" << sorted.back()->getName()
-           << "' depends on no rows of tokens; precompute it or make it a "
-              "weight";
 
   b.setInsertionPoint(cluster.back());
-  SmallVector<Type> types;
-  for (Value result : results)
-    types.push_back(result.getType());
+  SmallVector<Type> types = llvm::map_to_vector(
+      results, [](Value result) { return result.getType(); });
   auto map =
       MapRowsOp::create(b, cluster.front()->getLoc(), types, rows.getArrayRef(),
                         space, ValueRange(), invariants.getArrayRef());
@@ -233,14 +322,20 @@ LogicalResult RowFusion::outline(ArrayRef<Operation *> cluster,
   }
   for (auto [result, mapped] : llvm::zip(results, map.getResults()))
     result.replaceUsesWithIf(mapped, [&](OpOperand &use) {
-      return !members.contains(use.getOwner());
+      if (isFilled)
+        return isRoutedOp(use.getOwner());
+      return !members.contains(
+          func.front().findAncestorOpInBlock(*use.getOwner()));
     });
+  if (isFilled)
+    return success();
+  // Ops that are members too, such as sizes, stay for the kernels that repeat
+  // them; what they read of the others is replaced.
   for (Operation *op : llvm::reverse(cluster)) {
-    // Sizes of values that are gone are sizes of their rows.
     for (Value result : op->getResults())
       for (Operation *user : llvm::make_early_inc_range(result.getUsers()))
-        if (isa<tensor::DimOp>(user))
-          user->setOperand(0, rows.front());
+        if (auto dim = dyn_cast<tensor::DimOp>(user))
+          replaceSize(dim, rows.front());
     op->erase();
   }
   return success();

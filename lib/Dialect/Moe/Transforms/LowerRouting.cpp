@@ -36,6 +36,8 @@ public:
   explicit RoutingLowering(func::FuncOp func) : func(func), b(func) {}
 
   LogicalResult run() {
+    if (failed(checkRoutings()))
+      return failure();
     SmallVector<Operation *> ops;
     for (Operation &op : func.front())
       ops.push_back(&op);
@@ -51,6 +53,9 @@ public:
   }
 
 private:
+  /// Checks that every routing is made and used by ops of this block that know
+  /// what to do with its lists.
+  LogicalResult checkRoutings();
   LogicalResult lower(Operation *op);
   LogicalResult lowerExperts(ExpertsOp op);
   LogicalResult lowerToMapRows(ExpertsOp op, const RoutingLists &lists);
@@ -79,6 +84,39 @@ private:
   DenseMap<Value, RoutingLists> routings;
   SmallVector<Operation *> lowered;
 };
+
+LogicalResult RoutingLowering::checkRoutings() {
+  if (!func.getBody().hasOneBlock())
+    return func.emitError() << "function '" << func.getSymName()
+                            << "' has control flow; expected a single block";
+  WalkResult walk = func.walk([&](Operation *op) {
+    auto isRouting = llvm::IsaPred<RoutingType>;
+    bool makes = isa<RouteOp, AssignOp, AssignAllOp>(op);
+    bool uses = isa<DispatchOp, ExpertsOp, CombineOp, ExpertCountsOp>(op);
+    bool here = op->getBlock() == &func.front();
+    for (Value operand : op->getOperands()) {
+      if (!isRouting(operand.getType()))
+        continue;
+      Operation *def = operand.getDefiningOp();
+      if (!uses || !here || !def || !isa<RouteOp, AssignOp, AssignAllOp>(def)) {
+        op->emitError()
+            << "'" << op->getName()
+            << "' uses a routing in a way that has no index lists; expected "
+               "the result of moe.route, moe.assign or moe.assign_all in "
+               "moe.dispatch, moe.experts, moe.combine or moe.expert_counts, "
+               "all in the block of the function";
+        return WalkResult::interrupt();
+      }
+    }
+    if (llvm::any_of(op->getResultTypes(), isRouting) && !(makes && here)) {
+      op->emitError() << "'" << op->getName()
+                      << "' makes a routing that cannot be lowered";
+      return WalkResult::interrupt();
+    }
+    return WalkResult::advance();
+  });
+  return failure(walk.wasInterrupted());
+}
 
 LogicalResult RoutingLowering::lower(Operation *op) {
   Location loc = op->getLoc();

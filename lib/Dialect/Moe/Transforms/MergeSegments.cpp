@@ -10,7 +10,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/IR/Dominance.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/OperationSupport.h"
 
 namespace mlir::moe {
@@ -56,42 +56,64 @@ static std::optional<std::pair<Value, Value>> matchSum(Operation *op) {
                         linalgOp.getDpsInputs()[*rhs]);
 }
 
-/// Whether all rows come from a routing in which every token visits all.
-static bool isShared(CombineRowsOp op) {
-  return llvm::all_of(op.getTokenRows(), [](Value list) {
-    return list.getDefiningOp<AllRowsOp>() != nullptr;
+/// Whether a segment belongs to a routing in which every token visits all.
+static bool isShared(CombineRowsOp op, unsigned segment) {
+  return op.getTokenRows()[segment].getDefiningOp<AllRowsOp>() != nullptr;
+}
+
+/// Whether `sum` is the only user of a combine but for questions after its
+/// number of rows, which is that of any input.
+static bool isOnlyUser(CombineRowsOp combine, Operation *sum) {
+  return llvm::all_of(combine->getUsers(), [&](Operation *user) {
+    auto dim = dyn_cast<tensor::DimOp>(user);
+    return user == sum || (dim && dim.getConstantIndex() == 0);
   });
 }
 
+/// A routed function's inputs all have one row per token.
+static Value findTokens(func::FuncOp func) {
+  for (BlockArgument arg : func.getArguments())
+    if (auto type = dyn_cast<RankedTensorType>(arg.getType());
+        type && type.getRank() >= 1 && type.isDynamicDim(0))
+      return arg;
+  return {};
+}
+
 static bool mergeCombines(func::FuncOp func, OpBuilder &b) {
+  Value tokens = findTokens(func);
+  if (!tokens)
+    return false;
   for (Operation &op : func.front()) {
     auto sum = op.getNumResults() == 1 ? matchSum(&op) : std::nullopt;
     if (!sum)
       continue;
     auto first = sum->first.getDefiningOp<CombineRowsOp>();
     auto second = sum->second.getDefiningOp<CombineRowsOp>();
-    if (!first || !second || first == second || !first->hasOneUse() ||
-        !second->hasOneUse() || first.getType() != op.getResult(0).getType() ||
+    if (!first || !second || first == second || !isOnlyUser(first, &op) ||
+        !isOnlyUser(second, &op) ||
+        first.getType() != op.getResult(0).getType() ||
         second.getType() != first.getType())
       continue;
-    if (isShared(first) && !isShared(second))
-      std::swap(first, second);
+    SmallVector<Value> rows, tokenOffsets, tokenRows, weights;
+    for (bool shared : {false, true})
+      for (CombineRowsOp combine : {first, second})
+        for (unsigned s = 0, e = combine.getRows().size(); s < e; ++s) {
+          if (isShared(combine, s) != shared)
+            continue;
+          rows.push_back(combine.getRows()[s]);
+          tokenOffsets.push_back(combine.getTokenOffsets()[s]);
+          tokenRows.push_back(combine.getTokenRows()[s]);
+          weights.push_back(combine.getRowWeight()[s]);
+        }
     b.setInsertionPoint(&op);
-    auto join = [](auto range1, auto range2) {
-      SmallVector<Value> all(range1);
-      llvm::append_range(all, range2);
-      return all;
-    };
-    auto merged = CombineRowsOp::create(
-        b, op.getLoc(), first.getType(),
-        join(first.getRows(), second.getRows()),
-        join(first.getTokenOffsets(), second.getTokenOffsets()),
-        join(first.getTokenRows(), second.getTokenRows()),
-        join(first.getRowWeight(), second.getRowWeight()));
+    auto merged = CombineRowsOp::create(b, op.getLoc(), first.getType(), rows,
+                                        tokenOffsets, tokenRows, weights);
     op.getResult(0).replaceAllUsesWith(merged);
     op.erase();
-    first.erase();
-    second.erase();
+    for (CombineRowsOp combine : {first, second}) {
+      combine.getResult().replaceAllUsesWith(tokens);
+      combine.erase();
+    }
     return true;
   }
   return false;
@@ -99,7 +121,6 @@ static bool mergeCombines(func::FuncOp func, OpBuilder &b) {
 
 static bool mergeFfns(func::FuncOp func, OpBuilder &b) {
   SmallVector<GroupedFfnOp> ops(func.getOps<GroupedFfnOp>());
-  DominanceInfo dominance(func);
   for (auto [i, first] : llvm::enumerate(ops)) {
     for (GroupedFfnOp second : ArrayRef(ops).drop_front(i + 1)) {
       if (first.getX() != second.getX() ||
@@ -146,7 +167,7 @@ struct MergeSegmentsPass
     : public moe::impl::MergeSegmentsPassBase<MergeSegmentsPass> {
   void runOnOperation() override {
     func::FuncOp func = getOperation();
-    if (func.isDeclaration())
+    if (func.isDeclaration() || !func.getBody().hasOneBlock())
       return;
     OpBuilder b(func);
     while (mergeCombines(func, b) || mergeFfns(func, b))

@@ -71,6 +71,34 @@ static LogicalResult checkRowWise(linalg::LinalgOp op, std::string &why) {
   return success();
 }
 
+/// Whether a value is the number of rows of some row tensor.
+static bool isNumberOfRows(Value value) {
+  auto dim = value.getDefiningOp<tensor::DimOp>();
+  return dim && dim.getConstantIndex() == 0 &&
+         isRowTensor(dim.getSource().getType());
+}
+
+/// Whether the number of rows that `op` asks for serves to make other tensors
+/// of as many rows, and not as a number to compute with.
+static bool onlyMakesRows(tensor::DimOp op) {
+  return llvm::all_of(op->getUsers(), [](Operation *user) {
+    return isa<tensor::EmptyOp, tensor::ExpandShapeOp, tensor::ExtractSliceOp,
+               tensor::InsertSliceOp>(user);
+  });
+}
+
+/// Whether a slice takes a range of columns of all rows.
+static bool isSliceOfRows(ArrayRef<OpFoldResult> offsets,
+                          ArrayRef<OpFoldResult> sizes,
+                          ArrayRef<OpFoldResult> strides) {
+  auto rows = dyn_cast<Value>(sizes.front());
+  auto isStatic = [](OpFoldResult value) { return isa<Attribute>(value); };
+  return isZeroInteger(offsets.front()) && isOneInteger(strides.front()) &&
+         rows && isNumberOfRows(rows) && llvm::all_of(offsets, isStatic) &&
+         llvm::all_of(sizes.drop_front(), isStatic) &&
+         llvm::all_of(strides, isStatic);
+}
+
 /// Whether a reshape keeps rows apart: dimension 0 is grouped with unit
 /// dimensions at most.
 static bool keepsRows(ArrayRef<ReassociationIndices> groups,
@@ -95,9 +123,28 @@ LogicalResult RowCloner::clone(Operation *op, std::string &why) {
            llvm::any_of(op->getResultTypes(), isRowTensor);
   };
 
+  // What a region reads from outside is the same for all rows.
+  bool capturesRows = false;
+  op->walk([&](Operation *inner) {
+    for (Value operand : inner->getOperands())
+      capturesRows |= inner != op && isRowTensor(operand.getType()) &&
+                      !op->isAncestor(operand.getParentBlock()->getParentOp());
+  });
+  if (capturesRows) {
+    why = "its body reads rows by number";
+    return failure();
+  }
+
   if (auto linalgOp = dyn_cast<linalg::LinalgOp>(op)) {
     if (failed(checkRowWise(linalgOp, why)))
       return failure();
+    return cloneWithRowTypes();
+  }
+  if (auto softmax = dyn_cast<linalg::SoftmaxOp>(op)) {
+    if (softmax.getDimension() == 0 && isRowUser(op)) {
+      why = "it reduces over rows";
+      return failure();
+    }
     return cloneWithRowTypes();
   }
   if (auto dim = dyn_cast<tensor::DimOp>(op)) {
@@ -106,6 +153,10 @@ LogicalResult RowCloner::clone(Operation *op, std::string &why) {
     if (!index || !type || *index >= type.getRank() ||
         (type.isDynamicDim(*index) && !isRowTensor(type))) {
       why = "it asks for a dimension that is not known";
+      return failure();
+    }
+    if (type.isDynamicDim(*index) && !onlyMakesRows(dim)) {
+      why = "the number of rows is used as a value";
       return failure();
     }
     int64_t size = type.isDynamicDim(*index) ? 1 : type.getDimSize(*index);
@@ -118,6 +169,10 @@ LogicalResult RowCloner::clone(Operation *op, std::string &why) {
     auto type = empty.getType();
     if (!type.hasStaticShape() && !isRowTensor(type)) {
       why = "it has another dynamic dimension than its rows";
+      return failure();
+    }
+    if (isRowTensor(type) && !isNumberOfRows(empty.getDynamicSizes()[0])) {
+      why = "its number of rows is not that of another tensor";
       return failure();
     }
     auto rowType = cast<RankedTensorType>(getRowType(type));
@@ -151,10 +206,56 @@ LogicalResult RowCloner::clone(Operation *op, std::string &why) {
     }
     return cloneWithRowTypes();
   }
+  if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op);
+      slice && isRowTensor(slice.getSourceType())) {
+    SmallVector<OpFoldResult> offsets = slice.getMixedOffsets(),
+                              sizes = slice.getMixedSizes(),
+                              strides = slice.getMixedStrides();
+    if (!isRowTensor(slice.getType()) ||
+        !isSliceOfRows(offsets, sizes, strides)) {
+      why = "it does not take the same columns of every row";
+      return failure();
+    }
+    sizes.front() = builder.getIndexAttr(1);
+    mapping.map(slice.getResult(),
+                tensor::ExtractSliceOp::create(
+                    builder, op->getLoc(),
+                    cast<RankedTensorType>(getRowType(slice.getType())),
+                    mapping.lookup(slice.getSource()), offsets, sizes, strides)
+                    .getResult());
+    return success();
+  }
+  if (auto slice = dyn_cast<tensor::InsertSliceOp>(op);
+      slice && isRowTensor(slice.getType())) {
+    SmallVector<OpFoldResult> offsets = slice.getMixedOffsets(),
+                              sizes = slice.getMixedSizes(),
+                              strides = slice.getMixedStrides();
+    if (!isRowTensor(slice.getSourceType()) ||
+        !isSliceOfRows(offsets, sizes, strides)) {
+      why = "it does not fill the same columns of every row";
+      return failure();
+    }
+    sizes.front() = builder.getIndexAttr(1);
+    mapping.map(slice.getResult(),
+                tensor::InsertSliceOp::create(
+                    builder, op->getLoc(), mapping.lookup(slice.getSource()),
+                    mapping.lookup(slice.getDest()), offsets, sizes, strides)
+                    .getResult());
+    return success();
+  }
+  if (auto concat = dyn_cast<tensor::ConcatOp>(op);
+      concat && isRowTensor(concat.getType())) {
+    if (concat.getDim() == 0 ||
+        !llvm::all_of(concat.getInputs().getTypes(), isRowTensor)) {
+      why = "it joins rows";
+      return failure();
+    }
+    return cloneWithRowTypes();
+  }
   if (auto cast = dyn_cast<tensor::CastOp>(op)) {
     if (isRowTensor(cast.getType()) !=
         isRowTensor(cast.getSource().getType())) {
-      why = "it fixes the number of rows";
+      why = "it changes which extents are known";
       return failure();
     }
     return cloneWithRowTypes();

@@ -22,6 +22,10 @@ namespace mlir::moe {
 #define GEN_PASS_REGISTRATION
 #include "moe/Dialect/Moe/Transforms/Passes.h.inc"
 
+/// What `moe-verify-routed` checks. Emits an error at the first op of `func`
+/// that breaks it.
+LogicalResult verifyRouted(func::FuncOp func);
+
 } // namespace mlir::moe
 
 #endif // MOE_DIALECT_MOE_TRANSFORMS_PASSES_H

@@ -16,7 +16,9 @@ def FuseTokenRowsPass : Pass<"moe-fuse-token-rows", "::mlir::func::FuncOp"> {
   let description = [{
     Requires routed ops (`moe-lower-routing`). Whatever tensor code is left
     between them (gates, residuals, norms) is gathered into as few
-    `moe.map_rows` as the dependences allow; each becomes one kernel.
+    `moe.map_rows` as the dependences allow; each becomes one kernel. What does
+    not depend on rows is repeated in every kernel that reads it, with a
+    missed-optimisation remark when it is a computation on tensors.
 
     Guarantees that no tensor computation is left outside a kernel region.
 
@@ -40,7 +42,8 @@ def LowerRoutingPass : Pass<"moe-lower-routing", "::mlir::func::FuncOp"> {
 
     Guarantees that no `!moe.routing` value is left.
 
-    Fails when an expert body matches no pattern and is not row-wise either.
+    Fails when an expert body matches no pattern and is not row-wise either, or
+    when a routing is made or used by other ops than those above.
   }];
   let dependentDialects = ["::mlir::moe::MoeDialect",
                            "::mlir::tensor::TensorDialect",
@@ -65,8 +68,11 @@ def VerifyGraphPass : Pass<"moe-verify-graph", "::mlir::func::FuncOp"> {
   let description = [{
     A function that can be compiled has one block; its inputs are tensors whose
     first dimension is the number of tokens, dynamic, and whose others are
-    static; its results are such tensors, or static ones; it holds graph ops of
-    the moe dialect and ops of arith, linalg, math and tensor only.
+    static; its results are such tensors, or static ones; elements are f32,
+    bf16, f16, i64, i32 or i8. It holds graph ops of the moe dialect and ops of
+    arith, linalg, math and tensor only (inside regions of scf, too). No op
+    mixes rows of tokens with rows of (token, expert) pairs or rows of two
+    routings, and results have rows of tokens.
 
     Changes nothing. Fails at the first op that breaks this.
   }];
@@ -77,7 +83,9 @@ def VerifyRoutedPass : Pass<"moe-verify-routed", "::mlir::func::FuncOp"> {
   let description = [{
     Every op of a function is a routed op, `moe.get_weight`,
     `moe.router_logits` or the return: no tensor op stands outside a kernel
-    region, and no graph op is left.
+    region, and no graph op is left. Index lists come from `moe.group_rows` or
+    `moe.all_rows`; ops that go together read lists of the same one, and rows
+    of it or of tokens as they must. Values have elements of whole bytes.
 
     Changes nothing. Fails at the first op that breaks this.
   }];
