@@ -11,6 +11,7 @@
 #include "moe/Codegen/CPU/Pipeline.h"
 #include "moe/Conversion/Passes.h"
 #include "moe/Dialect/Moe/Transforms/Passes.h"
+#include "moe/Target/LLVMCPU/Passes.h"
 #include "moe/Target/Module/Passes.h"
 
 #include "mlir/Pass/PassRegistry.h"
@@ -60,13 +61,13 @@ void moe::buildRoutedPipeline(OpPassManager &pm,
 
 void moe::buildTiledPipeline(OpPassManager &pm, const TiledPipelineOptions &) {
   pm.addPass(createConvertMoeToPlanPass());
-  cpu::addKernelConfigPasses(pm);
+  addKernelConfigPasses(pm);
   pm.addPass(createVerifyTiledPass());
 }
 
 void moe::buildTargetPipeline(OpPassManager &pm,
                               const TargetPipelineOptions &) {
-  cpu::addCPUCodegenPasses(pm);
+  addLLVMCPUTargetPasses(pm);
 }
 
 void moe::buildModulePipeline(OpPassManager &pm,

@@ -13,7 +13,9 @@
 #include "moe/Dialect/Moe/IR/Moe.h"
 #include "moe/Dialect/Moe/Transforms/Passes.h"
 #include "moe/Dialect/Plan/IR/Plan.h"
+#include "moe/Pipelines/Phases.h"
 #include "moe/Target/LLVMCPU/Passes.h"
+#include "moe/Target/Module/Passes.h"
 
 #include "mlir/Dialect/AMX/AMXDialect.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -49,4 +51,6 @@ void moe::registerAllPasses() {
   registerMoeConversionPasses();
   registerMoeCodegenPasses();
   registerMoeTargetLLVMCPUPasses();
+  registerMoeModulePasses();
+  registerPhasePipelines();
 }

@@ -16,3 +16,7 @@ add_definitions(${moe_llvm_definitions})
 set(MOE_LLVM_TOOLS_DIR ${LLVM_TOOLS_BINARY_DIR})
 # MLIR links as static archives, LLVM as libLLVM.so; never libMLIR.so.
 set(MOE_LLVM_LIB LLVM)
+# The packages set this for MLIR's generator only.
+find_program(LLVM_TABLEGEN_EXE llvm-tblgen HINTS ${LLVM_TOOLS_BINARY_DIR}
+             REQUIRED NO_DEFAULT_PATH)
+find_package(LLD REQUIRED CONFIG HINTS ${LLVM_DIR}/../lld)
