@@ -10,6 +10,7 @@
 
 #include "moert/Format/File.h"
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -195,10 +196,12 @@ StatusOr<bool> Config::get(const Flag &setting) const {
 
 StatusOr<std::string> Config::get(const Text &setting) const {
   return getAs<std::string>(
-      setting, "a string",
+      setting, "a plain string",
       [](const llvm::json::Value &v) -> std::optional<std::string> {
+        // What goes into messages must not move the cursor.
         if (std::optional<StringRef> text = v.getAsString())
-          return text->str();
+          if (llvm::all_of(*text, llvm::isPrint))
+            return text->str();
         return std::nullopt;
       },
       [](const std::string &v) { return concat("\"", v, "\""); });

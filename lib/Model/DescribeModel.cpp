@@ -69,7 +69,8 @@ static Status checkFacts(const Config &config, const ImportedModel &model) {
   if (const llvm::json::Value *value = config.find("quantization_config")) {
     std::string method = "of an unknown method";
     if (const llvm::json::Object *object = value->getAsObject())
-      if (std::optional<StringRef> text = object->getString("quant_method"))
+      if (std::optional<StringRef> text = object->getString("quant_method");
+          text && llvm::all_of(*text, llvm::isPrint))
         method = concat("of method '", text->str(), "'");
     return unsupported(
         config, "quantization_config",

@@ -117,9 +117,10 @@ TEST(Describe, DeepseekV3) {
   EXPECT_SAYS(model, "layers = 3 : i64, moe_layers = array<i64: 1, 2>");
   EXPECT_SAYS(model, "moe.weight @layers.1.select_bias : tensor<12xf32> from "
                      "[\"model.layers.1.mlp.gate.e_score_correction_bias\"]");
-  EXPECT_SAYS(model,
-              "policy<score = sigmoid, groups = 3 keep 2 by top2_sum, top_k = "
-              "3, normalize epsilon 9.999999680e-21, scale = 2.5> :");
+  // 1e-20 as the nearest f32.
+  EXPECT_SAYS(model, "policy<score = sigmoid, groups = 3 keep 2 by top2_sum, "
+                     "top_k = 3, normalize epsilon 9.99999968");
+  EXPECT_SAYS(model, "-21, scale = 2.5> :");
   EXPECT_SAYS(model, "moe.weight @layers.1.shared.down : tensor<1x40x42xbf16>");
   EXPECT_SAYS(model, "moe.assign_all %arg0 : tensor<?x40xbf16>");
   EXPECT_EQ(model.count("round"), 0u);

@@ -174,8 +174,17 @@ TEST_F(InvalidDeepseek, WrongTypeOfNumber) {
 
 TEST_F(InvalidModel, WrongTypeOfText) {
   dir.set("model_type", "[\"mixtral\"]");
-  expectError("error[MOE0204]: 'model_type' must be a string, but is "
+  expectError("error[MOE0204]: 'model_type' must be a plain string, but is "
               "[\"mixtral\"]\n"
+              " --> DIR/config.json:5\n"
+              "fix: restore the value that the model was published with");
+}
+
+// Text of a file must not clear the screen of whoever reads the message.
+TEST_F(InvalidModel, ControlCharacters) {
+  dir.set("model_type", "\"mix\\u001b[2Jtral\"");
+  expectError("error[MOE0204]: 'model_type' must be a plain string, but is "
+              "\"mix\\u001b[2Jtral\"\n"
               " --> DIR/config.json:5\n"
               "fix: restore the value that the model was published with");
 }
@@ -338,6 +347,17 @@ TEST_F(InvalidModel, Quantised) {
   dir.set("quantization_config", "{\"quant_method\": \"fp8\"}");
   expectError(
       "error[MOE0207]: quantised weights of method 'fp8' are not supported\n"
+      " --> DIR/config.json:9\n"
+      "because only bfloat16 and float32 weights can be imported\n"
+      "fix: use the unquantised checkpoint, or convert it to bfloat16 and "
+      "remove 'quantization_config'");
+}
+
+TEST_F(InvalidModel, QuantisedSomehow) {
+  dir.set("quantization_config", "true");
+  expectError(
+      "error[MOE0207]: quantised weights of an unknown method are not "
+      "supported\n"
       " --> DIR/config.json:9\n"
       "because only bfloat16 and float32 weights can be imported\n"
       "fix: use the unquantised checkpoint, or convert it to bfloat16 and "
