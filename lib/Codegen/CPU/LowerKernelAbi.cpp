@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "moe/Codegen/CPU/KernelExpansion.h"
 #include "moe/Codegen/Passes.h"
 
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
@@ -50,6 +51,7 @@ void moe::registerCPUCodegenInterfaces(DialectRegistry &registry) {
   index::registerConvertIndexToLLVMInterface(registry);
   ub::registerConvertUBToLLVMInterface(registry);
   vector::registerConvertVectorToLLVMInterface(registry);
+  cpu::registerMapRowsInterfaces(registry);
 }
 
 /// CPU and features of an ISA level, as KernelABI.h defines the levels. The

@@ -207,46 +207,21 @@ void LinalgLoops::store(ImplicitLocOpBuilder &b, OpOperand &operand,
 // Body
 //===----------------------------------------------------------------------===//
 
-static bool isNarrowFloat(Type type) {
-  Type element = getElementTypeOrSelf(type);
-  return element.isBF16() || element.isF16();
-}
-
-static Type withElement(Type type, Type element) {
-  if (auto vector = dyn_cast<VectorType>(type))
-    return vector.clone(element);
-  return element;
-}
-
 /// Clones `inner` with the mapped operands, on vectors of lanes if `inLanes`.
 Value LinalgLoops::emitBodyValue(ImplicitLocOpBuilder &b, Operation *inner,
                                  IRMapping &mapping, bool inLanes) {
-  Type f32 = b.getF32Type();
-  bool isArithmetic = isa_and_nonnull<arith::ArithDialect, math::MathDialect>(
-                          inner->getDialect()) &&
-                      !isa<arith::ConstantOp, arith::ExtFOp, arith::TruncFOp,
-                           arith::BitcastOp, arith::SelectOp>(inner);
   SmallVector<Value> operands;
   for (Value operand : inner->getOperands()) {
     Value value = mapping.lookupOrDefault(operand);
     if (inLanes && !isa<VectorType>(value.getType()))
       value = broadcastLanes(b, value);
-    if (isArithmetic && isNarrowFloat(value.getType()))
-      value =
-          arith::ExtFOp::create(b, withElement(value.getType(), f32), value);
     operands.push_back(value);
   }
-  Type wanted = inner->getResult(0).getType();
-  if (inLanes)
-    wanted = lanesType(wanted);
-  Type computed =
-      isArithmetic && isNarrowFloat(wanted) ? withElement(wanted, f32) : wanted;
-  Operation *clone = b.create(b.getLoc(), inner->getName().getIdentifier(),
-                              operands, computed, inner->getAttrs());
-  Value result = clone->getResult(0);
-  if (computed != wanted)
-    result = arith::TruncFOp::create(b, wanted, result);
-  return result;
+  Type type = inner->getResult(0).getType();
+  return b
+      .create(b.getLoc(), inner->getName().getIdentifier(), operands,
+              inLanes ? lanesType(type) : type, inner->getAttrs())
+      ->getResult(0);
 }
 
 SmallVector<Value> LinalgLoops::emitBody(ImplicitLocOpBuilder &b, int64_t count,
@@ -304,27 +279,17 @@ Value LinalgLoops::emitFold(ImplicitLocOpBuilder &b, unsigned output,
   StringAttr name = combiner->getName().getIdentifier();
   if (isa<math::FmaOp>(combiner))
     name = b.getStringAttr(arith::AddFOp::getOperationName());
-  Type narrow = getElementTypeOrSelf(lanes.getType());
-  bool widen = isNarrowFloat(narrow);
-  auto extend = [&](Value value) -> Value {
-    if (!widen)
-      return value;
-    return arith::ExtFOp::create(
-        b, withElement(value.getType(), b.getF32Type()), value);
-  };
   auto combine = [&](Value x, Value y) {
     return b.create(b.getLoc(), name, ValueRange{x, y}, x.getType())
         ->getResult(0);
   };
-  Value sum = extend(lanes);
   for (int64_t half = kLanes / 2; half >= 1; half /= 2) {
-    Value low = vector::ExtractStridedSliceOp::create(b, sum, 0, half, 1);
-    Value high = vector::ExtractStridedSliceOp::create(b, sum, half, half, 1);
-    sum = combine(low, high);
+    Value low = vector::ExtractStridedSliceOp::create(b, lanes, 0, half, 1);
+    Value high = vector::ExtractStridedSliceOp::create(b, lanes, half, half, 1);
+    lanes = combine(low, high);
   }
-  sum = vector::ExtractOp::create(b, sum, ArrayRef<int64_t>{0});
-  sum = combine(extend(old), sum);
-  return widen ? arith::TruncFOp::create(b, narrow, sum) : sum;
+  return combine(old,
+                 vector::ExtractOp::create(b, lanes, ArrayRef<int64_t>{0}));
 }
 
 SmallVector<Value> LinalgLoops::emitReduction(ImplicitLocOpBuilder &b,

@@ -16,8 +16,7 @@ namespace mlir::moe::cpu {
 /// Replaces a linalg op on buffers of static shape by loops over its parallel
 /// and then its reduction dimensions. Sums stay in registers, and one dimension
 /// runs in vectors of sixteen lanes when all accesses allow it; a reduction is
-/// then the sum of its lanes. Arithmetic on bf16 and f16 is done in f32 and
-/// rounded. Fails with a diagnostic at the op.
+/// then the sum of its lanes. Fails with a diagnostic at the op.
 LogicalResult lowerLinalgToLoops(RewriterBase &rewriter, linalg::LinalgOp op);
 
 } // namespace mlir::moe::cpu

@@ -18,6 +18,7 @@
 #include "moe/Codegen/CPU/KernelExpansion.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Affine/Transforms/Transforms.h"
 #include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Arith/Transforms/BufferizableOpInterfaceImpl.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
@@ -261,6 +262,8 @@ LogicalResult RowFunction::lowerToLoops() {
 LogicalResult RowFunction::simplifyBuffers() {
   RewritePatternSet patterns(op.getContext());
   memref::populateFoldMemRefAliasOpPatterns(patterns);
+  memref::populateExpandStridedMetadataPatterns(patterns);
+  affine::populateAffineExpandIndexOpsPatterns(patterns);
   if (failed(simplify(std::move(patterns))))
     return failure();
   // What is left of index arithmetic on maps.
