@@ -1,0 +1,250 @@
+//===- ConformanceTest.cpp - What every driver must do
+//---------------------===//
+//
+// Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Written once and run for every driver of the build. A driver without a
+// device is skipped, with the reason; any other failure is a failure.
+//
+//===----------------------------------------------------------------------===//
+
+#include "TestArtifact.h"
+
+#include "moert/HAL/Driver.h"
+
+#include <gtest/gtest.h>
+#include <thread>
+
+using namespace moert;
+using namespace moert::hal;
+using namespace moert::test;
+
+namespace {
+
+class Conformance : public testing::TestWithParam<std::string> {
+protected:
+  void SetUp() override {
+    Driver *driver = findDriver(GetParam());
+    ASSERT_TRUE(driver);
+    if (driver->devices().empty())
+      GTEST_SKIP() << "no device of driver " << GetParam();
+    DeviceOptions options;
+    options.threads = 3;
+    auto opened = driver->open(options);
+    ASSERT_TRUE(opened.ok()) << opened.status().toString();
+    device = opened.take();
+    auto created = device->createStream();
+    ASSERT_TRUE(created.ok()) << created.status().toString();
+    stream = created.take();
+  }
+
+  std::unique_ptr<Buffer> allocate(uint64_t bytes) {
+    auto buffer = device->allocate(bytes, BufferUse::Workspace);
+    EXPECT_TRUE(buffer.ok()) << buffer.status().toString();
+    return buffer.ok() ? buffer.take() : nullptr;
+  }
+  /// Moves host data to a new buffer.
+  template <typename T>
+  std::unique_ptr<Buffer> upload(const std::vector<T> &data) {
+    auto buffer = allocate(data.size() * sizeof(T));
+    EXPECT_TRUE(
+        stream->copy(buffer->address(), data.data(), buffer->size()).ok());
+    EXPECT_TRUE(stream->synchronize(deadlineIn(10)).ok());
+    return buffer;
+  }
+  template <typename T> std::vector<T> download(const Buffer &buffer) {
+    std::vector<T> data(buffer.size() / sizeof(T));
+    EXPECT_TRUE(
+        stream->copy(data.data(), buffer.address(), buffer.size()).ok());
+    EXPECT_TRUE(stream->synchronize(deadlineIn(10)).ok());
+    return data;
+  }
+  std::unique_ptr<Executable> load() {
+    buildArtifact(folder.file("m.moe"), makePlan());
+    artifact = Artifact::open(folder.file("m.moe")).take();
+    auto loaded = device->load(*artifact);
+    EXPECT_TRUE(loaded.ok()) << loaded.status().toString();
+    return loaded.ok() ? loaded.take() : nullptr;
+  }
+  Status dispatch(const Executable &code, uint32_t kernel,
+                  std::vector<moert_arg> args, fb::Grid grid) {
+    return stream->dispatch(
+        code, {kernel, grid, args.data(), uint32_t(args.size()), "test"});
+  }
+  static moert_arg pointer(const Buffer &buffer) {
+    moert_arg arg;
+    arg.ptr = buffer.address();
+    return arg;
+  }
+  static moert_arg integer(int64_t value) {
+    moert_arg arg;
+    arg.i64 = value;
+    return arg;
+  }
+
+  TemporaryFolder folder;
+  std::shared_ptr<const Artifact> artifact;
+  // Destroyed last to first.
+  std::unique_ptr<Device> device;
+  std::unique_ptr<Stream> stream;
+};
+
+} // namespace
+
+TEST_P(Conformance, BuffersAreAlignedAndHaveTheirSize) {
+  for (uint64_t bytes :
+       {uint64_t(0), uint64_t(1), uint64_t(4097), uint64_t(5) << 20}) {
+    for (BufferUse use : {BufferUse::Workspace, BufferUse::Constant}) {
+      auto buffer = device->allocate(bytes, use);
+      ASSERT_TRUE(buffer.ok());
+      EXPECT_EQ((*buffer)->size(), bytes);
+      ASSERT_NE((*buffer)->address(), nullptr);
+      EXPECT_EQ(reinterpret_cast<uintptr_t>((*buffer)->address()) % 64, 0u);
+    }
+  }
+}
+
+TEST_P(Conformance, SlackBehindABufferIsReadable) {
+  std::unique_ptr<Buffer> buffer = allocate(4096);
+  std::vector<char> slack(readSlack);
+  EXPECT_TRUE(stream
+                  ->copy(slack.data(),
+                         static_cast<char *>(buffer->address()) + 4096,
+                         readSlack)
+                  .ok());
+  EXPECT_TRUE(stream->synchronize(deadlineIn(10)).ok());
+}
+
+TEST_P(Conformance, TooLargeBuffersAreAnError) {
+  for (uint64_t bytes : {uint64_t(1) << 60, UINT64_MAX, UINT64_MAX - 4096}) {
+    auto buffer = device->allocate(bytes, BufferUse::Workspace);
+    EXPECT_EQ(buffer.status().number(), 601);
+  }
+}
+
+TEST_P(Conformance, WrappedMemoryIsUsedInPlace) {
+  std::vector<float> data = randomFloats(100, 1);
+  auto buffer = device->wrapHost(data.data(), 400);
+  ASSERT_TRUE(buffer.ok());
+  EXPECT_EQ(download<float>(**buffer), data);
+  auto empty = device->wrapHost(nullptr, 0);
+  ASSERT_TRUE(empty.ok());
+  EXPECT_NE((*empty)->address(), nullptr);
+}
+
+TEST_P(Conformance, CopiesAndFills) {
+  std::vector<float> data = randomFloats(1000, 2);
+  std::unique_ptr<Buffer> a = upload(data), b = allocate(4000);
+  EXPECT_TRUE(stream->copy(b->address(), a->address(), 4000).ok());
+  EXPECT_EQ(download<float>(*b), data);
+  EXPECT_TRUE(stream->fill(b->address(), 0xab, 4000).ok());
+  EXPECT_EQ(download<uint8_t>(*b), std::vector<uint8_t>(4000, 0xab));
+  EXPECT_TRUE(stream->copy(b->address(), nullptr, 0).ok());
+}
+
+TEST_P(Conformance, CommandsRunInOrder) {
+  std::unique_ptr<Executable> code = load();
+  std::vector<float> data = randomFloats(5 * 37, 3);
+  std::unique_ptr<Buffer> a = upload(data), b = allocate(5 * 37 * 4);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(dispatch(*code, 0, {pointer(*a), pointer(*b), integer(37)},
+                         fb::Grid::All)
+                    .ok());
+    ASSERT_TRUE(stream->copy(a->address(), b->address(), a->size()).ok());
+  }
+  std::vector<float> result = download<float>(*a);
+  for (size_t i = 0; i < data.size(); ++i)
+    ASSERT_EQ(result[i], 8 * data[i]);
+}
+
+TEST_P(Conformance, EventsMarkAPoint) {
+  auto event = device->createEvent();
+  ASSERT_TRUE(event.ok());
+  EXPECT_FALSE((*event)->query());
+  Status early = (*event)->wait(deadlineIn(0.02));
+  EXPECT_EQ(early.number(), 15) << "not recorded yet";
+  std::unique_ptr<Buffer> buffer = allocate(64);
+  ASSERT_TRUE(stream->fill(buffer->address(), 1, 64).ok());
+  ASSERT_TRUE(stream->record(**event).ok());
+  EXPECT_TRUE((*event)->wait(deadlineIn(10)).ok());
+  EXPECT_TRUE((*event)->query());
+}
+
+TEST_P(Conformance, EventsCrossThreadsAndStreams) {
+  auto event = device->createEvent();
+  auto other = device->createStream();
+  ASSERT_TRUE(event.ok() && other.ok());
+  Status waited;
+  std::thread thread([&] { waited = (*event)->wait(deadlineIn(10)); });
+  ASSERT_TRUE(stream->record(**event).ok());
+  thread.join();
+  EXPECT_TRUE(waited.ok()) << waited.toString();
+  EXPECT_TRUE((*other)->wait(**event).ok());
+}
+
+TEST_P(Conformance, ExecutableFollowsThePlan) {
+  std::unique_ptr<Executable> code = load();
+  ASSERT_EQ(code->kernels().size(), 7u);
+  EXPECT_EQ(code->kernels()[1].name, "linear");
+  EXPECT_EQ(code->kernels()[1].numArgs, 5u);
+}
+
+TEST_P(Conformance, AnyNumberOfRows) {
+  std::unique_ptr<Executable> code = load();
+  for (int64_t n : {0, 1, 2, 17, 1000}) {
+    std::vector<float> data = randomFloats(5 * n, 4);
+    std::unique_ptr<Buffer> a = upload(data), b = allocate(5 * n * 4);
+    ASSERT_TRUE(dispatch(*code, 0, {pointer(*a), pointer(*b), integer(n)},
+                         fb::Grid::All)
+                    .ok());
+    std::vector<float> result = download<float>(*b);
+    for (size_t i = 0; i < data.size(); ++i)
+      ASSERT_EQ(result[i], 2 * data[i]);
+  }
+}
+
+TEST_P(Conformance, ScratchIsPrivate) {
+  std::unique_ptr<Executable> code = load();
+  std::unique_ptr<Buffer> sum = upload(std::vector<int64_t>{0});
+  for (int i = 0; i < 20; ++i)
+    ASSERT_TRUE(
+        dispatch(*code, 5, {pointer(*sum), integer(1000)}, fb::Grid::All).ok());
+  EXPECT_EQ(download<int64_t>(*sum)[0], 20000);
+}
+
+TEST_P(Conformance, ErrorsOfAKernelAreReported) {
+  std::unique_ptr<Executable> code = load();
+  Status status = dispatch(*code, 4, {}, fb::Grid::All);
+  if (status.ok())
+    status = stream->synchronize(deadlineIn(10));
+  EXPECT_EQ(status.number(), 14);
+  EXPECT_EQ(status.what(), "'test' was given an invalid expert index");
+}
+
+TEST_P(Conformance, WrongDispatchesAreRefused) {
+  std::unique_ptr<Executable> code = load();
+  EXPECT_EQ(dispatch(*code, 99, {}, fb::Grid::All).number(), 9000);
+  EXPECT_EQ(dispatch(*code, 0, {}, fb::Grid::All).number(), 9000);
+}
+
+TEST_P(Conformance, HostLoopsCoverEveryIndex) {
+  std::vector<std::atomic<int>> seen(1001);
+  ASSERT_TRUE(device->parallelFor(1001, [&](int64_t i) { ++seen[i]; }).ok());
+  for (const std::atomic<int> &count : seen)
+    ASSERT_EQ(count.load(), 1);
+  EXPECT_TRUE(device->parallelFor(0, [](int64_t) { FAIL(); }).ok());
+}
+
+static std::vector<std::string> driverNames() {
+  std::vector<std::string> names;
+  for (Driver *driver : drivers())
+    names.push_back(driver->name());
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Drivers, Conformance, testing::ValuesIn(driverNames()),
+                         [](const auto &info) { return info.param; });
