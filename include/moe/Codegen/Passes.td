@@ -17,7 +17,7 @@ def EmitUkernelsPass : Pass<"moe-emit-ukernels", "::mlir::ModuleOp"> {
     Requires: functions of `moe-expand-kernels`.
 
     Guarantees: no `moe.ukernel` is left. At level AMX with bf16 weights a
-    block is `amx` tile code; elsewhere it is `vector.fma` on rows of 16 (two
+    block is `amx` tile code; elsewhere it is `math.fma` on rows of 16 (two
     halves of 8 at level AVX2), bf16 weights being widened by shift and mask.
     Every output element is the sum over ascending input channels, whatever
     `mr` is; at level AMX, over ascending groups of 32.
@@ -27,8 +27,8 @@ def EmitUkernelsPass : Pass<"moe-emit-ukernels", "::mlir::ModuleOp"> {
   }];
   let dependentDialects = [
     "::mlir::amx::AMXDialect", "::mlir::arith::ArithDialect",
-    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
-    "::mlir::vector::VectorDialect"];
+    "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
 }
 
 def ExpandKernelsPass : Pass<"moe-expand-kernels", "::mlir::ModuleOp"> {
@@ -116,9 +116,9 @@ def TestLowerAmxToLoopsPass
     has the unit attribute `moe.emulate_amx` (or the option `always`).
 
     Guarantees: no `amx` op is left; tiles are buffers on the stack, and
-    `tile_mulf` multiplies pairs of bf16 as TDPBF16PS does: products and sums
-    in f32, the even channels of a group of 32 before the odd ones of each
-    pair, subnormal inputs and results taken as zero.
+    `tile_mulf` sums in the order of TDPBF16PS: the even and the odd channels
+    of a tile each with f32 fma, then the two sums, then the accumulator. Unlike
+    the instruction it keeps subnormals.
 
     Fails when a tile operation is not one of zero, load, store, mulf of bf16.
   }];
@@ -126,8 +126,9 @@ def TestLowerAmxToLoopsPass
     Option<"always", "always", "bool", "false",
            "Lower without the module attribute">];
   let dependentDialects = [
-    "::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",
-    "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+    "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+    "::mlir::vector::VectorDialect"];
 }
 
 #endif // MOE_CODEGEN_PASSES

@@ -237,11 +237,24 @@ struct ExpandLog10 : OpRewritePattern<math::Log10Op> {
   }
 };
 
+/// vector.fma lowers to an LLVM intrinsic that may or may not fuse.
+struct FuseVectorFma : OpRewritePattern<vector::FMAOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(vector::FMAOp op,
+                                PatternRewriter &rewriter) const override {
+    rewriter.replaceOpWithNewOp<math::FmaOp>(op, op.getLhs(), op.getRhs(),
+                                             op.getAcc());
+    return success();
+  }
+};
+
 struct ExpandMath : public moe::impl::ExpandMathPassBase<ExpandMath> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
-    patterns.add<ExpandExp, ExpandExtF, ExpandLog10, ExpandTruncF>(
-        &getContext());
+    patterns
+        .add<ExpandExp, ExpandExtF, ExpandLog10, ExpandTruncF, FuseVectorFma>(
+            &getContext());
     patterns.add<WidenNarrow>(&getContext());
     math::populateExpansionPatterns(
         patterns, {"acosh", "asinh", "atanh", "clampf", "cosh", "exp2", "fpowi",

@@ -19,6 +19,7 @@
 #include "mlir/Dialect/AMX/AMXDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -175,9 +176,9 @@ LogicalResult TileLowering::lowerMultiply(amx::TileMulFOp op) {
       auto [bEven, bOdd] =
           split(load(rhs, mulIndex(b, loc, p, columns * 2), columns));
       Value even =
-          vector::FMAOp::create(b, loc, aEven, bEven, loop.getRegionIterArg(0));
+          math::FmaOp::create(b, loc, aEven, bEven, loop.getRegionIterArg(0));
       Value odd =
-          vector::FMAOp::create(b, loc, aOdd, bOdd, loop.getRegionIterArg(1));
+          math::FmaOp::create(b, loc, aOdd, bOdd, loop.getRegionIterArg(1));
       scf::YieldOp::create(b, loc, ValueRange{even, odd});
     }
     Value sum =

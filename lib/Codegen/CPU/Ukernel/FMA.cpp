@@ -17,6 +17,7 @@
 #include "../Expand/VectorUtils.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -89,7 +90,7 @@ struct FmaEmitter {
                 SmallVectorImpl<Value> &acc) {
     for (int64_t i = 0; i < mr; ++i) {
       Value &sum = acc[i * vectors + vector];
-      sum = vector::FMAOp::create(b, loc, rows[i], weights, sum);
+      sum = math::FmaOp::create(b, loc, rows[i], weights, sum);
     }
   }
 };
