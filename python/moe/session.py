@@ -281,7 +281,7 @@ class Session:
                     for shape, o in zip(shapes, info.outputs)
                 )
             else:
-                outputs = _given_outputs(info, out, shapes)
+                outputs = _given_outputs(info, inputs, out, shapes)
             results = _tensors(info.outputs, outputs, "output")
             _library.check(
                 lib.moert_session_call(
@@ -364,7 +364,9 @@ def _allocate(shape, bf16, info: TensorInfo) -> np.ndarray:
     return np.empty(shape, bf16 or NUMPY_TYPES[number])
 
 
-def _given_outputs(info: FunctionInfo, out, shapes) -> tuple[np.ndarray, ...]:
+def _given_outputs(
+    info: FunctionInfo, inputs, out, shapes
+) -> tuple[np.ndarray, ...]:
     outputs = (out,) if isinstance(out, np.ndarray) else tuple(out)
     if len(outputs) != len(info.outputs):
         raise UsageError.made_of(
@@ -372,6 +374,16 @@ def _given_outputs(info: FunctionInfo, out, shapes) -> tuple[np.ndarray, ...]:
             f"'{info.name}' gives {len(info.outputs)} outputs, out= has "
             f"{len(outputs)}",
         )
+    # The runtime reads inputs while it writes outputs.
+    for index, array in enumerate(outputs):
+        for other in (*inputs, *outputs[:index]):
+            if np.may_share_memory(array, other):
+                raise InputError.made_of(
+                    13,
+                    f"output '{info.outputs[index].name}' overlaps an input "
+                    "or another output",
+                    fix="pass arrays of their own",
+                )
     for array, shape, declared in zip(outputs, shapes, info.outputs):
         if not isinstance(array, np.ndarray) or array.shape != shape:
             found = getattr(array, "shape", type(array).__name__)

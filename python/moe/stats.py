@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,6 +110,41 @@ class ExpertStats:
                 where=os.fspath(path),
                 because=str(error),
             ) from None
+
+    @classmethod
+    def merge(cls, parts: Iterable[ExpertStats]) -> ExpertStats:
+        """The layers of several statistics of one model, one after another.
+
+        Layers of one name are added up. Raises ValueError for no parts, or
+        when such layers differ in their number of experts.
+        """
+        parts = list(parts)
+        if not parts:
+            raise ValueError("no statistics to merge")
+        rows: dict[str, np.ndarray] = {}
+        tokens: dict[str, int] = {}
+        for part in parts:
+            for index, name in enumerate(part.layers):
+                row = part.counts[index, : part.experts[index]]
+                if name in rows and len(rows[name]) != len(row):
+                    raise ValueError(
+                        f"{name} has {len(rows[name])} and {len(row)} experts"
+                    )
+                rows[name] = rows.get(name, 0) + row
+                tokens[name] = tokens.get(name, 0) + int(part.tokens[index])
+        experts = np.array([len(row) for row in rows.values()], np.int64)
+        counts = np.zeros((len(rows), int(experts.max(initial=0))), np.int64)
+        for index, row in enumerate(rows.values()):
+            counts[index, : len(row)] = row
+        return cls(
+            model=parts[0].model,
+            fingerprint=parts[0].fingerprint,
+            layers=list(rows),
+            tokens=np.array(list(tokens.values()), np.int64),
+            experts=experts,
+            counts=counts,
+            top_k=parts[0].top_k,
+        )
 
     @property
     def load(self) -> np.ndarray:

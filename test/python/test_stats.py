@@ -43,6 +43,25 @@ def test_arrays():
     np.testing.assert_allclose(stats.imbalance, [2.2, nan, 1])
 
 
+def test_merge():
+    a = moe.ExpertStats.from_json(text_of())
+    b = moe.ExpertStats.from_json(
+        text_of(layers=["layers.9", "layers.0"], tokens=[1, 2],
+                counts=[[0, 2], [1, 1, 1, 1]])
+    )
+    both = moe.ExpertStats.merge([a, b])
+    assert both.layers == ["layers.0", "layers.3", "layers.5", "layers.9"]
+    assert both.tokens.tolist() == [12, 0, 6, 1]
+    assert both.counts[0].tolist() == [12, 4, 7, 1]
+    assert both.counts[3].tolist() == [0, 2, 0, 0]
+    assert both.experts.tolist() == [4, 4, 2, 2]
+    with pytest.raises(ValueError, match="no statistics"):
+        moe.ExpertStats.merge([])
+    c = moe.ExpertStats.from_json(text_of(layers=["layers.0"] * 3))
+    with pytest.raises(ValueError, match="4 and 2 experts"):
+        moe.ExpertStats.merge([c])
+
+
 def test_nothing_counted():
     stats = moe.ExpertStats.from_json(
         text_of(layers=[], tokens=[], counts=[], top_k=None)
