@@ -56,8 +56,8 @@ function(add_moe_doc td dialect output)
   add_custom_command(OUTPUT ${out}
     COMMAND ${MLIR_TABLEGEN_EXE} -gen-dialect-doc -dialect=${dialect}
             -I ${CMAKE_SOURCE_DIR}/include -I ${MLIR_INCLUDE_DIRS}
-            ${CMAKE_CURRENT_SOURCE_DIR}/${td} -o ${out}
-    DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${td})
+            ${CMAKE_CURRENT_SOURCE_DIR}/${td} -o ${out} -d ${out}.d
+    DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${td} DEPFILE ${out}.d)
   add_custom_target(moe-doc-${id} DEPENDS ${out})
   add_dependencies(moe-doc moe-doc-${id})
 endfunction()
@@ -71,8 +71,8 @@ function(add_moe_pass_doc td output)
   add_custom_command(OUTPUT ${out}
     COMMAND ${MLIR_TABLEGEN_EXE} -gen-pass-doc
             -I ${CMAKE_SOURCE_DIR}/include -I ${MLIR_INCLUDE_DIRS}
-            ${CMAKE_CURRENT_SOURCE_DIR}/${td} -o ${out}
-    DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${td})
+            ${CMAKE_CURRENT_SOURCE_DIR}/${td} -o ${out} -d ${out}.d
+    DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${td} DEPFILE ${out}.d)
   add_custom_target(moe-doc-${id} DEPENDS ${out})
   add_dependencies(moe-doc moe-doc-${id})
 endfunction()

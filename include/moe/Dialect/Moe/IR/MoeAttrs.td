@@ -38,13 +38,13 @@ def Moe_PolicyAttr : Moe_Attr<"Policy", "policy"> {
     A selection bias is an operand of `moe.route`, not part of the policy.
     Numbers are `f32`. Each clause may be given once, in any order.
 
-    C1. `top_k` >= 1.
-    C2. With groups: 1 <= K < G.
-    C3. `weights = softmax` excludes `score = sigmoid` and `normalize`, which
+    - C1. `top_k` >= 1.
+    - C2. With groups: 1 <= K < G.
+    - C3. `weights = softmax` excludes `score = sigmoid` and `normalize`, which
         would contradict it or change nothing.
-    C4. `scale` is finite and not zero; `epsilon` is finite and >= 0, and given
-        only with `normalize`.
-    C5. `round_weights` is bf16 or f16.
+    - C4. `scale` is finite and not zero; `epsilon` is finite and >= 0, and
+        given only with `normalize`.
+    - C5. `round_weights` is bf16 or f16.
 
     What depends on the number of experts is checked where the policy is used;
     see `moe.route`.
@@ -83,9 +83,9 @@ def Moe_CpuConfigAttr : Moe_Attr<"CpuConfig", "cpu"> {
              accumulation = "avx512-f32">
     ```
 
-    C1. `mr`, `nr` and `kc` are at least 1.
-    C2. `prefetch` is not negative.
-    C3. `accumulation` is not empty.
+    - C1. `mr`, `nr` and `kc` are at least 1.
+    - C2. `prefetch` is not negative.
+    - C3. `accumulation` is not empty.
   }];
   let parameters = (ins
     EnumParameter<Moe_Isa>:$isa,
@@ -117,8 +117,8 @@ def Moe_LayoutAttr : Moe_Attr<"Layout", "layout"> {
     #moe.layout<kind = panels, kTile = 32, kInner = 2>
     ```
 
-    C1. `kTile` and `kInner` are at least 1, and `kInner` divides `kTile`.
-    C2. Both are 1 for `row_major`.
+    - C1. `kTile` and `kInner` are at least 1, and `kInner` divides `kTile`.
+    - C2. Both are 1 for `row_major`.
   }];
   let parameters = (ins
     EnumParameter<Moe_LayoutKind>:$kind,

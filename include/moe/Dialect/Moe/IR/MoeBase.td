@@ -45,9 +45,9 @@ class Moe_Type<string name, string typeMnemonic, list<Trait> traits = []>
 
 /// Extents of results are known in terms of operands, which lets
 /// canonicalisation move `tensor.dim` up to function arguments.
-def Moe_ReifyShapes
-    : DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
-                                ["reifyResultShapes"]>;
+defvar Moe_ReifyShapes =
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
+                              ["reifyResultShapes"]>;
 
 /// Rows of tokens or of (token, expert) pairs.
 def Moe_Matrix : 2DTensorOf<[F32, BF16, F16]>;

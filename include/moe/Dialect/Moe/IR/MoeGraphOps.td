@@ -46,18 +46,18 @@ def Moe_WeightOp : Moe_Op<"weight", [Symbol]> {
         from ["model.layers.0.block_sparse_moe.experts.{0..7}.w1.weight"] stack
     moe.weight @layers.0.up : tensor<8x96x64xbf16>
         from ["model.layers.0.mlp.experts.gate_up_proj"]
-        split [1, 96, 192, 1]
+        split [1, 96, 192, 1, 192]
     ```
 
-    C1. The type is a statically shaped, non-empty tensor of f32, bf16 or f16.
-    C2. At least one source; exactly one unless `stack`.
-    C3. With `stack`, the leading dimension is the number of sources.
-    C4. `split` is [dimension, begin, end, step] with 0 <= begin < end,
-        step >= 1, (end - begin) divisible by step, and the dimension within
-        the rank of one source; (end - begin) / step is the extent of that
-        dimension in the result.
-    C5. `transpose` needs a source of rank >= 2.
-    C6. A source name is not empty and occurs once. It has braces at most in
+    - C1. The type is a statically shaped, non-empty tensor of f32, bf16 or f16.
+    - C2. At least one source; exactly one unless `stack`.
+    - C3. With `stack`, the leading dimension is the number of sources.
+    - C4. `split` is [dimension, begin, end, step, extent] with 0 <= begin <
+        end <= extent, step >= 1, (end - begin) divisible by step, and the
+        dimension within the rank of one source, where it has that extent;
+        (end - begin) / step is its extent in the result.
+    - C5. `transpose` needs a source of rank >= 2.
+    - C6. A source name is not empty and occurs once. It has braces at most in
         one range `{a..b}` with a <= b and at most 65536 names.
   }];
   let arguments = (ins
@@ -74,8 +74,7 @@ def Moe_WeightOp : Moe_Op<"weight", [Symbol]> {
   let extraClassDeclaration = [{
     /// The sources with every range expanded, in order.
     ::llvm::SmallVector<std::string> getSourceNames();
-    /// Type of one source as it stands in the checkpoint; for the dimension
-    /// that `split` cuts, the extent is unknown (dynamic).
+    /// Type of one source as it stands in the checkpoint.
     ::mlir::RankedTensorType getSourceType();
   }];
   let hasVerifier = 1;
@@ -88,7 +87,7 @@ def Moe_GetWeightOp
   let description = [{
     Example: `%w = moe.get_weight @layers.0.gate : tensor<8x96x64xbf16>`
 
-    C1. The symbol names a `moe.weight` of the same type.
+    - C1. The symbol names a `moe.weight` of the same type.
   }];
   let arguments = (ins FlatSymbolRefAttr:$weight);
   let results = (outs AnyStaticShapeTensor:$result);
@@ -110,10 +109,10 @@ def Moe_RouterLogitsOp
         : tensor<?x64xbf16>, tensor<8x64xbf16> -> tensor<?x8xf32>
     ```
 
-    C1. x is N x H, weight is E x H, the result N x E of f32; H and E are
+    - C1. x is N x H, weight is E x H, the result N x E of f32; H and E are
         static.
-    C2. bias has E elements.
-    C3. `round` is bf16 or f16.
+    - C2. bias has E elements.
+    - C3. `round` is bf16 or f16.
   }];
   let arguments = (ins
     Moe_Matrix:$x,
@@ -141,10 +140,10 @@ def Moe_RouteOp : Moe_Op<"route", [Pure]> {
         -> !moe.routing<experts = 256, per_token = 8>
     ```
 
-    C1. The routing has as many experts as the logits have columns.
-    C2. `per_token` of the routing is `top_k` of the policy, at most E.
-    C3. bias has E elements.
-    C4. With groups: G divides E, and K groups hold at least `top_k` experts;
+    - C1. The routing has as many experts as the logits have columns.
+    - C2. `per_token` of the routing is `top_k` of the policy, at most E.
+    - C3. bias has E elements.
+    - C4. With groups: G divides E, and K groups hold at least `top_k` experts;
         `top2_sum` needs at least two experts per group.
   }];
   let arguments = (ins
@@ -172,7 +171,7 @@ def Moe_AssignOp : Moe_Op<"assign", [Pure]> {
         -> !moe.routing<experts = 8, per_token = 2>
     ```
 
-    C1. indices and weights are both N x `per_token`.
+    - C1. indices and weights are both N x `per_token`.
   }];
   let arguments = (ins 2DTensorOf<[I32]>:$indices, 2DTensorOf<[F32]>:$weights);
   let results = (outs Moe_RoutingType:$routing);
@@ -196,8 +195,8 @@ def Moe_AssignAllOp : Moe_Op<"assign_all", [Pure]> {
         -> !moe.routing<experts = 1, per_token = 1>
     ```
 
-    C1. `per_token` equals `experts`.
-    C2. weights is N x E, N the number of rows of x.
+    - C1. `per_token` equals `experts`.
+    - C2. weights is N x E, N the number of rows of x.
   }];
   let arguments = (ins Moe_Matrix:$x, Optional<2DTensorOf<[F32]>>:$weights);
   let results = (outs Moe_RoutingType:$routing);
@@ -222,7 +221,7 @@ def Moe_DispatchOp
         -> tensor<?x64xbf16>
     ```
 
-    C1. The result has the row length and element type of x.
+    - C1. The result has the row length and element type of x.
   }];
   let arguments = (ins Moe_Matrix:$x, Moe_RoutingType:$routing);
   let results = (outs Moe_Matrix:$rows);
@@ -257,11 +256,11 @@ def Moe_ExpertsOp
     }
     ```
 
-    C1. Every weight's leading dimension is the number of experts.
-    C2. The first block argument has the type of the rows, the others that of
+    - C1. Every weight's leading dimension is the number of experts.
+    - C2. The first block argument has the type of the rows, the others that of
         the weights without the leading dimension.
-    C3. The yielded value has the type of the result: rank 2, as many rows.
-    C4. The row length of the result is static.
+    - C3. The yielded value has the type of the result: rank 2, as many rows.
+    - C4. The row length of the result is static.
   }];
   let arguments = (ins
     Moe_Matrix:$rows,
@@ -296,7 +295,7 @@ def Moe_CombineOp
         -> tensor<?x64xbf16>
     ```
 
-    C1. The result has the row length and element type of rows.
+    - C1. The result has the row length and element type of rows.
   }];
   let arguments = (ins Moe_Matrix:$rows, Moe_RoutingType:$routing);
   let results = (outs Moe_Matrix:$result);
@@ -319,7 +318,7 @@ def Moe_ExpertCountsOp : Moe_Op<"expert_counts", [Pure]> {
         : !moe.routing<experts = 8, per_token = 2> -> tensor<8xi64>
     ```
 
-    C1. The result has one i64 per expert.
+    - C1. The result has one i64 per expert.
   }];
   let arguments = (ins Moe_RoutingType:$routing);
   let results = (outs 1DTensorOf<[I64]>:$counts);
@@ -338,7 +337,9 @@ def Moe_YieldOp : Moe_Op<"yield", [Pure, Terminator, ReturnLike]> {
     Example: `moe.yield %o : tensor<?x64xf32>`
   }];
   let arguments = (ins Variadic<AnyType>:$operands);
-  let builders = [OpBuilder<(ins), [{ build($_builder, $_state, ValueRange()); }]>];
+  let builders = [OpBuilder<(ins), [{
+    build($_builder, $_state, ValueRange());
+  }]>];
   let assemblyFormat = "attr-dict ($operands^ `:` type($operands))?";
 }
 

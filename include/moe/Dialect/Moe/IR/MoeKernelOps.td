@@ -43,15 +43,16 @@ def Moe_KernelRouterLogitsOp
     x is N x `hidden`, weight `experts` x `hidden`, out N x `experts`; see
     `moe.router_logits`. Workers share the (token, expert) pairs.
 
-    C1. `experts` and `hidden` are at least 1.
-    C2. weight and bias, when their lengths are static, hold `experts` x
+    - C1. `experts` and `hidden` are at least 1.
+    - C2. weight and bias, when their lengths are static, hold `experts` x
         `hidden` and `experts` elements.
-    C3. `round` is bf16 or f16.
+    - C3. `round` is bf16 or f16.
   }];
   let arguments = (ins
     Moe_FlatFloat:$x, Moe_FlatFloat:$weight, Optional<Moe_FlatFloat>:$bias,
     Moe_FlatF32:$out, Index:$tokens,
-    I64Attr:$experts, I64Attr:$hidden, OptionalAttr<TypeAttrOf<AnyFloat>>:$round);
+    I64Attr:$experts, I64Attr:$hidden,
+    OptionalAttr<TypeAttrOf<AnyFloat>>:$round);
   let assemblyFormat = [{
     `ins` `(` $x `,` $weight (`,` $bias^)? `:` type($x) `,` type($weight)
     (`,` type($bias)^)? `)` `outs` `(` $out `:` type($out) `)`
@@ -67,9 +68,9 @@ def Moe_KernelSelectTopkOp
     logits is N x `experts`; ids and weights are N x top_k, ascending id; see
     `moe.select_topk`. Workers share the tokens.
 
-    C1. `experts` is at least 1.
-    C2. The policy fits so many experts; see `moe.select_topk`, C3.
-    C3. bias, when its length is static, holds `experts` elements.
+    - C1. `experts` is at least 1.
+    - C2. The policy fits so many experts; see `moe.select_topk`, C3.
+    - C3. bias, when its length is static, holds `experts` elements.
   }];
   let arguments = (ins
     Moe_FlatF32:$logits, Optional<Moe_FlatF32>:$bias,
@@ -91,8 +92,8 @@ def Moe_KernelGroupRowsOp : Moe_KernelOp<"group_rows"> {
     repeated one makes the kernel return MOERT_KERNEL_BAD_EXPERT_INDEX and
     leaves lists without any row.
 
-    C1. 1 <= `per_token` <= `experts`.
-    C2. `expert_offsets`, when its length is static, holds `experts` + 1
+    - C1. 1 <= `per_token` <= `experts`.
+    - C2. `expert_offsets`, when its length is static, holds `experts` + 1
         elements.
   }];
   let arguments = (ins
@@ -118,8 +119,8 @@ def Moe_KernelAllRowsOp
     See `moe.all_rows`. weights, when given, is N x `experts`. Workers share
     the tokens.
 
-    C1. `experts` is at least 1.
-    C2. `expert_offsets`, when its length is static, holds `experts` + 1
+    - C1. `experts` is at least 1.
+    - C2. `expert_offsets`, when its length is static, holds `experts` + 1
         elements.
   }];
   let arguments = (ins
@@ -143,10 +144,10 @@ def Moe_KernelGatherRowsOp : Moe_KernelOp<"gather_rows"> {
     Rows have `hidden` elements; `expert_offsets[experts]` is the number of
     rows. Workers share the rows.
 
-    C1. `experts` and `hidden` are at least 1.
-    C2. `expert_offsets`, when its length is static, holds `experts` + 1
+    - C1. `experts` and `hidden` are at least 1.
+    - C2. `expert_offsets`, when its length is static, holds `experts` + 1
         elements.
-    C3. x and rows have one element type.
+    - C3. x and rows have one element type.
   }];
   let arguments = (ins
     Moe_FlatFloat:$x, Moe_FlatI32:$row_token, Moe_FlatI32:$expert_offsets,
@@ -173,10 +174,10 @@ def Moe_KernelPackRowsOp : Moe_KernelOp<"pack_rows"> {
     The buffer `packed` is typed i8 since its contents depend on the level.
     Workers share the blocks.
 
-    C1. `experts` and `hidden` are at least 1.
-    C2. `expert_offsets`, when its length is static, holds `experts` + 1
+    - C1. `experts` and `hidden` are at least 1.
+    - C2. `expert_offsets`, when its length is static, holds `experts` + 1
         elements.
-    C3. `weight_type` is f32 or bf16.
+    - C3. `weight_type` is f32 or bf16.
   }];
   let arguments = (ins
     Moe_FlatFloat:$x, Moe_FlatI32:$row_token, Moe_FlatI32:$expert_offsets,
@@ -209,12 +210,12 @@ def Moe_KernelGroupedGemmOp
 
     Every worker owns a range of panels of every expert.
 
-    C1. `experts`, `n` and `k` are at least 1; `parts` is 1 or 2.
-    C2. `expert_offsets`, when its length is static, holds `experts` + 1
+    - C1. `experts`, `n` and `k` are at least 1; `parts` is 1 or 2.
+    - C2. `expert_offsets`, when its length is static, holds `experts` + 1
         elements.
-    C3. `weight_type` is f32 or bf16; `row_type` is f32, bf16 or f16.
-    C4. The region takes `parts` values of f32 and yields one; out is i8.
-    C5. Without a region `parts` is 1 and out has the element type `row_type`.
+    - C3. `weight_type` is f32 or bf16; `row_type` is f32, bf16 or f16.
+    - C4. The region takes `parts` values of f32 and yields one; out is i8.
+    - C5. Without a region `parts` is 1 and out has the element type `row_type`.
   }];
   let arguments = (ins
     Moe_Flat<[I8]>:$packed, Moe_Flat<[I8]>:$weights,
@@ -244,9 +245,9 @@ def Moe_KernelCombineRowsOp
     See `moe.combine_rows`; rows have `hidden` elements. Workers share pieces
     of (token, columns).
 
-    C1. As many of each list as of rows, at least one.
-    C2. `hidden` is at least 1.
-    C3. All rows and out have one element type.
+    - C1. As many of each list as of rows, at least one.
+    - C2. `hidden` is at least 1.
+    - C3. All rows and out have one element type.
   }];
   let arguments = (ins
     Variadic<Moe_FlatFloat>:$rows, Variadic<Moe_FlatI32>:$token_offsets,
@@ -266,8 +267,8 @@ def Moe_KernelCountRowsOp : Moe_KernelOp<"count_rows"> {
   let description = [{
     See `moe.count_rows`. Runs on a single worker (others return at once).
 
-    C1. `experts` is at least 1.
-    C2. `expert_offsets` and counts, when their lengths are static, hold
+    - C1. `experts` is at least 1.
+    - C2. `expert_offsets` and counts, when their lengths are static, hold
         `experts` + 1 and `experts` elements.
   }];
   let arguments = (ins Moe_FlatI32:$expert_offsets, Moe_Flat<[I64]>:$counts,
@@ -289,14 +290,14 @@ def Moe_KernelMapRowsOp
     The number of rows is `tokens`, or `expert_offsets[experts]` when there are
     offsets. Workers share the rows.
 
-    C1. At least one of `rows`, and one block argument for each of `rows`,
+    - C1. At least one of `rows`, and one block argument for each of `rows`,
         `expert_weights` and `invariants`, in this order: a statically shaped
         tensor of the buffer's element type, 1 x ... for rows.
-    C2. One yielded value for each of `outs`: a statically shaped tensor
+    - C2. One yielded value for each of `outs`: a statically shaped tensor
         1 x ... of the buffer's element type.
-    C3. `expert_weights` need `expert_offsets`; with them `experts` is at least
-        1, and `expert_offsets`, when its length is static, holds `experts` + 1
-        elements.
+    - C3. `expert_weights` need `expert_offsets`; with them `experts` is at
+        least 1, and `expert_offsets`, when its length is static, holds
+        `experts` + 1 elements.
   }];
   let arguments = (ins
     Variadic<Moe_Flat<[AnyType]>>:$rows,
@@ -329,8 +330,8 @@ def Moe_UkernelOp : Moe_Op<"ukernel", [MemoryEffects<[MemRead, MemWrite]>]> {
 
     Expanded by the emitter of its `isa` and `weight_type`.
 
-    C1. `mr` is at least 1, `prefetch` is not negative.
-    C2. `weight_type` is f32 or bf16.
+    - C1. `mr` is at least 1, `prefetch` is not negative.
+    - C2. `weight_type` is f32 or bf16.
   }];
   let arguments = (ins
     Moe_Flat<[I8]>:$a, Index:$a_offset, Index:$row,

@@ -22,7 +22,7 @@ def Moe_RoutedOpDoc : OpDocGroup {
 
     | list | type | meaning |
     |---|---|---|
-    | `expert_offsets` | E+1 x i32 | rows of expert e: `[offsets[e], offsets[e+1])` |
+    | `expert_offsets` | E+1 x i32 | rows of expert e start at element e |
     | `row_token` | P x i32 | the token of a row; ascending within an expert |
     | `row_weight` | P x f32 | the weight of a row |
     | `token_offsets` | N+1 x i32 | where a token's rows start in `token_rows` |
@@ -45,9 +45,9 @@ def Moe_SelectTopkOp
         : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
     ```
 
-    C1. ids and weights are N x `top_k`.
-    C2. bias has E elements.
-    C3. `top_k` is at most E. With groups: G divides E, and K groups hold at
+    - C1. ids and weights are N x `top_k`.
+    - C2. bias has E elements.
+    - C3. `top_k` is at most E. With groups: G divides E, and K groups hold at
         least `top_k` experts; `top2_sum` needs at least two experts per group.
   }];
   let arguments = (ins
@@ -76,9 +76,9 @@ def Moe_GroupRowsOp : Moe_Op<"group_rows", [Pure]> {
            tensor<?xi32>
     ```
 
-    C1. ids and weights have the same shape N x k.
-    C2. `expert_offsets` has E+1 elements for some E >= k.
-    C3. `row_token`, `row_weight` and `token_rows` have one length P, which is
+    - C1. ids and weights have the same shape N x k.
+    - C2. `expert_offsets` has E+1 elements for some E >= k.
+    - C3. `row_token`, `row_weight` and `token_rows` have one length P, which is
         N * k when both are static; `token_offsets` has N+1 elements.
   }];
   let arguments = (ins
@@ -106,8 +106,8 @@ def Moe_AllRowsOp : Moe_Op<"all_rows", [Pure]> {
            tensor<?xi32>
     ```
 
-    C1. `expert_offsets` has E+1 elements; weights, when given, is N x E.
-    C2. `row_token`, `row_weight` and `token_rows` have one length P, which is
+    - C1. `expert_offsets` has E+1 elements; weights, when given, is N x E.
+    - C2. `row_token`, `row_weight` and `token_rows` have one length P, which is
         N * E when both are static; `token_offsets` has N+1 elements.
   }];
   let arguments = (ins Moe_Matrix:$x, Optional<2DTensorOf<[F32]>>:$weights);
@@ -134,7 +134,7 @@ def Moe_GatherRowsOp
         : tensor<?x64xbf16>, tensor<?xi32> -> tensor<?x64xbf16>
     ```
 
-    C1. The result has the row length and element type of x, and as many rows
+    - C1. The result has the row length and element type of x, and as many rows
         as `row_token` has elements.
   }];
   let arguments = (ins Moe_Matrix:$x, Moe_IndexList:$row_token);
@@ -179,14 +179,14 @@ def Moe_GroupedFfnOp
     }
     ```
 
-    C1. There are as many `expert_offsets`, `row_token` and results as
+    - C1. There are as many `expert_offsets`, `row_token` and results as
         segments, and segments x (`parts` + 1) weights; `parts` is 1 or 2.
-    C2. In a segment with E experts: `expert_offsets` is E+1; the first `parts`
-        weights are E x F x H, the last is E x Ho x F; the result is ? x Ho
-        with as many rows as `row_token` has elements.
-    C3. All weights have one element type, f32 or bf16; x and the results have
+    - C2. In a segment with E experts: `expert_offsets` is E+1; the first
+        `parts` weights are E x F x H, the last is E x Ho x F; the result is
+        ? x Ho with as many rows as `row_token` has elements.
+    - C3. All weights have one element type, f32 or bf16; x and the results have
         one element type.
-    C4. The region takes `parts` values of f32 and yields one.
+    - C4. The region takes `parts` values of f32 and yields one.
   }];
   let arguments = (ins
     Moe_Matrix:$x,
@@ -223,9 +223,10 @@ def Moe_MapRowsOp
     Runs the region once per row. Its arguments are: each of `rows` as a single
     row (leading dimension 1); with `expert_offsets`, the slice of each of
     `expert_weights` that belongs to the row's expert; then the `invariants`
-    whole. It yields single rows of the results. This is what token-wise tensor
-    code is fused into, and how an expert body runs that no GEMM pattern
-    matches.
+    whole. With `expert_offsets` rows are those of a routing, and their number
+    is the last of the offsets; without, rows are tokens. It yields single rows
+    of the results. This is what token-wise tensor code is fused into, and how
+    an expert body runs that no GEMM pattern matches.
 
     Operands and results that nothing uses, and operands given twice, are
     dropped by canonicalisation.
@@ -240,13 +241,13 @@ def Moe_MapRowsOp
     }
     ```
 
-    C1. At least one of `rows`; all have the same number of rows, and static
+    - C1. At least one of `rows`; all have the same number of rows, and static
         extents but for it.
-    C2. Block arguments are as described: 1 x ... for rows, the weight's type
+    - C2. Block arguments are as described: 1 x ... for rows, the weight's type
         without its leading dimension, and the invariants' types.
-    C3. `expert_weights` need `expert_offsets`, which has E+1 elements; their
+    - C3. `expert_weights` need `expert_offsets`, which has E+1 elements; their
         leading dimension is E.
-    C4. Yielded values are 1 x ..., of the results' row types; a result has as
+    - C4. Yielded values are 1 x ..., of the results' row types; a result has as
         many rows as `rows`.
   }];
   let arguments = (ins
@@ -281,9 +282,9 @@ def Moe_CombineRowsOp
         weights(%rw : tensor<?xf32>) -> tensor<?x64xbf16>
     ```
 
-    C1. As many of each list as of rows, at least one.
-    C2. All rows have the row length and element type of the result.
-    C3. Within a segment, rows, `token_rows` and `row_weight` have one length;
+    - C1. As many of each list as of rows, at least one.
+    - C2. All rows have the row length and element type of the result.
+    - C3. Within a segment, rows, `token_rows` and `row_weight` have one length;
         `token_offsets` has one element more than the result has rows.
   }];
   let arguments = (ins
@@ -311,7 +312,7 @@ def Moe_CountRowsOp : Moe_Op<"count_rows", [Pure]> {
     %n = moe.count_rows %eo : tensor<9xi32> -> tensor<8xi64>
     ```
 
-    C1. The result has one element less than `expert_offsets`.
+    - C1. The result has one element less than `expert_offsets`.
   }];
   let arguments = (ins Moe_IndexList:$expert_offsets);
   let results = (outs 1DTensorOf<[I64]>:$counts);

@@ -22,11 +22,13 @@ def Moe_RoutingType : Moe_Type<"Routing", "routing"> {
 
     Example: `!moe.routing<experts = 8, per_token = 2>`
 
-    C1. `experts` >= 1.
-    C2. 1 <= `per_token` <= `experts`.
+    - C1. `experts` >= 1.
+    - C2. 1 <= `per_token` <= `experts`.
   }];
   let parameters = (ins "int64_t":$experts, "int64_t":$perToken);
-  let assemblyFormat = "`<` `experts` `=` $experts `,` `per_token` `=` $perToken `>`";
+  let assemblyFormat = [{
+    `<` `experts` `=` $experts `,` `per_token` `=` $perToken `>`
+  }];
   let genVerifyDecl = 1;
 }
 

@@ -63,14 +63,15 @@ def Plan_FuncOp
     }
     ```
 
-    C1. Block arguments are as described.
-    C2. `dims` has one symbol number per dynamic dimension of all types.
-    C3. `symbol_min` and `symbol_max` have one entry per symbol, 0 <= min <= max.
-    C4. The body holds variants only, at least one; the last, and no other, is
+    - C1. Block arguments are as described.
+    - C2. `dims` has one symbol number per dynamic dimension of all types.
+    - C3. `symbol_min` and `symbol_max` have one entry per symbol,
+        0 <= min <= max.
+    - C4. The body holds variants only, at least one; the last, and no other, is
         without guards.
-    C5. Inputs and outputs are ranked tensors of f32, bf16, f16, i32, i64 or
+    - C5. Inputs and outputs are ranked tensors of f32, bf16, f16, i32, i64 or
         i8.
-    C6. Names are not empty; no two symbols, inputs or outputs share one.
+    - C6. Names are not empty; no two symbols, inputs or outputs share one.
   }];
   let arguments = (ins
     SymbolNameAttr:$sym_name,
@@ -93,9 +94,9 @@ def Plan_VariantOp
 
     Example: `plan.variant where [0, 0, 16] { ... }`
 
-    C1. `guards` holds triples of a symbol number of the function and a
+    - C1. `guards` holds triples of a symbol number of the function and a
         non-empty range.
-    C2. The body holds ops of this dialect only.
+    - C2. The body holds ops of this dialect only.
   }];
   let arguments = (ins DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$guards);
   let regions = (region SizedRegion<1>:$body);
@@ -111,9 +112,9 @@ def Plan_AllocOp : Plan_Op<"alloc", [HasParent<"VariantOp">]> {
 
     Example: `%t = plan.alloc [affine_map<(n) -> (n * 256)>] slot 0`
 
-    C1. At least one of `sizes`; each has one result and one dimension per
+    - C1. At least one of `sizes`; each has one result and one dimension per
         symbol, no symbol operand, and is linear.
-    C2. `slot` is not negative.
+    - C2. `slot` is not negative.
   }];
   let arguments = (ins AffineMapArrayAttr:$sizes, I64Attr:$slot);
   let results = (outs Plan_BufferType:$buffer);
@@ -135,16 +136,18 @@ def Plan_ConstantOp
         #moe.layout<kind = panels>
     ```
 
-    C1. `row_major` has exactly one weight; `panels` has 1 or 2 of one type
+    - C1. `row_major` has exactly one weight; `panels` has 1 or 2 of one type
         and rank 2 or 3.
-    C2. The symbols name `moe.weight` ops.
-    C3. `panels` are of bf16 with k_tile = 32 and k_inner = 2, or of f32 with
-        k_tile = 1 and k_inner = 1.
+    - C2. The symbols name `moe.weight` ops.
+    - C3. `panels` are of bf16 with kTile = 32 and kInner = 2, or of f32 with
+        kTile = 1 and kInner = 1.
   }];
   let arguments = (ins
     SymbolNameAttr:$sym_name, FlatSymbolRefArrayAttr:$weights,
     Moe_LayoutAttr:$layout);
-  let assemblyFormat = "$sym_name `packs` $weights qualified($layout) attr-dict";
+  let assemblyFormat = [{
+    $sym_name `packs` $weights qualified($layout) attr-dict
+  }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     /// Size of the packed bytes: of the elements of the one weight for
@@ -162,7 +165,7 @@ def Plan_GetConstantOp
   let description = [{
     Example: `%w = plan.get_constant @layers.0.gate_up`
 
-    C1. The symbol names a `plan.constant`.
+    - C1. The symbol names a `plan.constant`.
   }];
   let arguments = (ins FlatSymbolRefAttr:$constant);
   let results = (outs Plan_BufferType:$buffer);
@@ -183,11 +186,11 @@ def Plan_DispatchOp
         : !plan.buffer, !plan.buffer, index
     ```
 
-    C1. The symbol names a `plan.kernel` with as many arguments; buffers go to
+    - C1. The symbol names a `plan.kernel` with as many arguments; buffers go to
         memrefs, sizes to indices. When the kernel is in a `plan.binary`, that
         says the number of arguments.
-    C2. Sizes are symbols of the function.
-    C3. `label` is not empty.
+    - C2. Sizes are symbols of the function.
+    - C3. `label` is not empty.
   }];
   let arguments = (ins
     FlatSymbolRefAttr:$kernel,
@@ -210,13 +213,15 @@ def Plan_CopyOp : Plan_Op<"copy", [HasParent<"VariantOp">]> {
     plan.copy %x to %y size affine_map<(n) -> (n * 32)> label "f/copy"
     ```
 
-    C1. `size` has one result and one dimension per symbol, no symbol operand,
+    - C1. `size` has one result and one dimension per symbol, no symbol operand,
         and is linear.
-    C2. `label` is not empty.
+    - C2. `label` is not empty.
   }];
   let arguments = (ins Plan_BufferType:$source, Plan_BufferType:$target,
                    AffineMapAttr:$size, StrAttr:$label);
-  let assemblyFormat = "$source `to` $target `size` $size `label` $label attr-dict";
+  let assemblyFormat = [{
+    $source `to` $target `size` $size `label` $label attr-dict
+  }];
   let hasVerifier = 1;
 }
 
@@ -229,16 +234,19 @@ def Plan_RecordExpertsOp
 
     Example: `plan.record_experts %eo experts 8 layer "layers.0.mlp"`
 
-    C1. `experts` is at least 1, `layer` is not empty.
+    - C1. `experts` is at least 1, `layer` is not empty.
   }];
   let arguments = (ins Plan_BufferType:$expert_offsets, I64Attr:$experts,
                    StrAttr:$layer);
-  let assemblyFormat = "$expert_offsets `experts` $experts `layer` $layer attr-dict";
+  let assemblyFormat = [{
+    $expert_offsets `experts` $experts `layer` $layer attr-dict
+  }];
   let hasVerifier = 1;
 }
 
 def Plan_KernelOp
-    : Plan_Op<"kernel", [Symbol, IsolatedFromAbove, NoTerminator, SingleBlock]> {
+    : Plan_Op<"kernel", [Symbol, IsolatedFromAbove, NoTerminator,
+                         SingleBlock]> {
   let summary = "code that the workers of a dispatch run";
   let description = [{
     Block arguments are flat memrefs and indices. The body is a list of kernel
@@ -255,8 +263,8 @@ def Plan_KernelOp
     }
     ```
 
-    C1. Block arguments are memrefs of rank 1 or indices.
-    C2. `variants` are `#moe.cpu` attributes, at most one per ISA level.
+    - C1. Block arguments are memrefs of rank 1 or indices.
+    - C2. `variants` are `#moe.cpu` attributes, at most one per ISA level.
   }];
   let arguments = (ins
     SymbolNameAttr:$sym_name,
@@ -273,8 +281,8 @@ def Plan_BinaryOp : Plan_Op<"binary", [Symbol]> {
     dictionary from kernel name to {args, levels, scratch = [i64 per level],
     accumulation = [str per level]}.
 
-    C1. `format` is as said.
-    C2. Each entry of `kernels` is a dictionary with integers `args` and
+    - C1. `format` is as said.
+    - C2. Each entry of `kernels` is a dictionary with integers `args` and
         `levels`.
   }];
   let arguments = (ins
