@@ -1,3 +1,5 @@
+// RUN: %python %moe_src_root/test/Pipelines/semantics.py %s
+
 moe.weight @layers.0.router : tensor<8x64xf32>
     from ["model.layers.0.block_sparse_moe.gate.weight"]
 moe.weight @layers.0.gate : tensor<8x96x64xf32>

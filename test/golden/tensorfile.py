@@ -23,6 +23,7 @@ STORAGE = {
     "BF16": np.dtype("<u2"),
     "F32": np.dtype("<f4"),
     "I32": np.dtype("<i4"),
+    "I64": np.dtype("<i8"),
 }
 
 

@@ -81,6 +81,14 @@ private:
   /// Checks an op that is repeated but that function-level ops read as well.
   LogicalResult checkRepeated(Operation *op);
   LogicalResult outline(ArrayRef<Operation *> cluster, RowSpace space);
+  void eraseDead() {
+    SmallVector<Operation *> ops;
+    for (Operation &op : func.front())
+      ops.push_back(&op);
+    for (Operation *op : llvm::reverse(ops))
+      if (!isRoutedOp(op) && isOpTriviallyDead(op))
+        op->erase();
+  }
   /// Answers a size of a tensor that is gone: of its rows there are as many as
   /// of `rows`, other extents are static.
   void replaceSize(tensor::DimOp dim, Value rows);
@@ -130,10 +138,7 @@ LogicalResult RowFusion::run() {
   if (!func.getBody().hasOneBlock())
     return func.emitError() << "function '" << func.getSymName()
                             << "' has control flow; expected a single block";
-  for (Operation &op : llvm::make_early_inc_range(
-           llvm::reverse(func.front().without_terminator())))
-    if (isOpTriviallyDead(&op))
-      op.erase();
+  eraseDead();
   for (BlockArgument arg : func.getArguments()) {
     positions[arg] = {0, {}, isRowTensor(arg.getType())};
     if (!tokens && isRowTensor(arg.getType()))
@@ -199,12 +204,7 @@ LogicalResult RowFusion::run() {
       return failure();
 
   // What was repeated inside kernels may be dead now.
-  SmallVector<Operation *> ops;
-  for (Operation &op : func.front().without_terminator())
-    ops.push_back(&op);
-  for (Operation *op : llvm::reverse(ops))
-    if (!isRoutedOp(op) && isOpTriviallyDead(op))
-      op->erase();
+  eraseDead();
   // Kernels were put where their last operand is defined; users may stand
   // before that now only if they did not depend on it.
   if (!sortTopologically(&func.front()))
