@@ -4,14 +4,16 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 #===----------------------------------------------------------------------===#
-"""Imports every golden directory and interprets every block of it.
+"""Imports every golden directory and interprets every block of it, as the
+importer made it or after a later phase.
 
 For each MoE layer and number of tokens, expert ids must equal those of the
 family's own implementation, and the output must lie within 1e-5 (f32) or 1e-2
 (bf16) of it in relative Frobenius norm. Prints one line per directory, and
 what failed. Exit status 0, or 1 when something failed or nothing was compared.
 
-    golden-interpret.py --compile moe-compile --interpret moe-interpret [NAME...]
+    golden-interpret.py --compile moe-compile --interpret moe-interpret
+        [--phase import|graph|routed] [NAME...]
 """
 
 import argparse
@@ -101,7 +103,7 @@ def compare_block(tools, module, directory, golden, case, scratch):
 def compare_directory(tools, name, scratch):
     directory = os.path.join(tools.golden, name)
     module = os.path.join(scratch, name + ".mlir")
-    run(tools.compile, directory, "--compile-to=import", "-o", module)
+    run(tools.compile, directory, f"--compile-to={tools.phase}", "-o", module)
     golden, _ = tensorfile.read(os.path.join(directory, "golden.safetensors"))
     cases = sorted(n[: -len(".input")] for n in golden if n.endswith(".input"))
     if not cases:
@@ -127,6 +129,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--compile", required=True, help="moe-compile")
     parser.add_argument("--interpret", required=True, help="moe-interpret")
+    parser.add_argument(
+        "--phase", default="import", choices=("import", "graph", "routed"),
+        help="what to interpret the result of",
+    )
     parser.add_argument("--golden", default=GOLDEN, help="golden directories")
     parser.add_argument("names", nargs="*", help="all when none is given")
     tools = parser.parse_args()
