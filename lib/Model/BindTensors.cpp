@@ -185,7 +185,8 @@ void Binder::bindTensor(ImportedBlock &block, const TensorName &name) {
       block.weights.push_back(
           {role, symbol(role), dtype, sourceShape(role, perExpert), pattern,
            /*stack=*/false,
-           std::array<int64_t, 4>{1, begin, begin + model.width, 1}});
+           std::array<int64_t, 5>{1, begin, begin + model.width, 1,
+                                  2 * model.width}});
     }
     return;
   }

@@ -29,7 +29,7 @@ struct ImportedWeight {
   std::string source;
   bool stack = false;
   /// Dimension, begin, end, step.
-  std::optional<std::array<int64_t, 4>> split;
+  std::optional<std::array<int64_t, 5>> split;
 };
 
 /// One MoE block: what differs between the layers of a model.

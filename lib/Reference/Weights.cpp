@@ -60,23 +60,12 @@ findSource(WeightOp weight, const std::string &name,
            << "' in " << checkpoint.path();
   RankedTensorType type = weight.getSourceType();
   moert::DType dtype = formatOf(type.getElementType()).dtype;
-  bool fits = entry->dtype == dtype &&
-              static_cast<int64_t>(entry->shape.size()) == type.getRank();
   std::vector<int64_t> expected(type.getShape());
-  for (int64_t d = 0; fits && d < type.getRank(); ++d)
-    fits = type.isDynamicDim(d) || type.getDimSize(d) == entry->shape[d];
-  if (std::optional<ArrayRef<int64_t>> split = weight.getSplit()) {
-    // Any extent will do that holds the range.
-    int64_t &dim = expected[(*split)[0]];
-    fits = fits && (*split)[2] <= entry->shape[(*split)[0]];
-    dim = fits ? entry->shape[(*split)[0]] : (*split)[2];
-  }
-  if (!fits)
+  if (entry->dtype != dtype || entry->shape != expected)
     return emitNumbered(weight, 402)
            << "weight @" << weight.getSymName() << ": tensor '" << name
            << "' in " << checkpoint.path() << " is "
            << describe(entry->dtype, entry->shape) << ", expected "
-           << (weight.getSplit() ? "at least " : "")
            << describe(dtype, expected);
   return entry;
 }

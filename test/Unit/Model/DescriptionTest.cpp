@@ -69,10 +69,10 @@ TEST(Describe, FusedNames) {
                      "[\"model.layers.0.mlp.gate.weight\"]\n");
   EXPECT_SAYS(model, "moe.weight @layers.0.gate : tensor<5x20x24xf32> from "
                      "[\"model.layers.0.mlp.experts.gate_up_proj\"] split [1, "
-                     "0, 20, 1]\n");
+                     "0, 20, 1, 40]\n");
   EXPECT_SAYS(model, "moe.weight @layers.0.up : tensor<5x20x24xf32> from "
                      "[\"model.layers.0.mlp.experts.gate_up_proj\"] split [1, "
-                     "20, 40, 1]\n");
+                     "20, 40, 1, 40]\n");
   EXPECT_SAYS(model, "moe.weight @layers.0.down : tensor<5x24x20xf32> from "
                      "[\"model.layers.0.mlp.experts.down_proj\"]\n");
 }

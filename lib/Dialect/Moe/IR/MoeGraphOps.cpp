@@ -36,7 +36,7 @@ RankedTensorType WeightOp::getSourceType() {
   if (getTranspose())
     std::swap(shape[shape.size() - 1], shape[shape.size() - 2]);
   if (auto split = getSplit())
-    shape[(*split)[0]] = ShapedType::kDynamic;
+    shape[(*split)[0]] = (*split)[4];
   return type.clone(shape);
 }
 

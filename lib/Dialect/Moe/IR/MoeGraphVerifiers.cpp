@@ -61,14 +61,14 @@ static LogicalResult verifySplit(WeightOp op, ArrayRef<int64_t> split,
   auto error = [&]() {
     return op.emitOpError() << "C4: split [" << split << "] ";
   };
-  if (split.size() != 4)
-    return error() << "must be [dimension, begin, end, step]";
+  if (split.size() != 5)
+    return error() << "must be [dimension, begin, end, step, extent]";
   int64_t dim = split[0], begin = split[1], end = split[2], step = split[3];
   if (dim < 0 || dim >= static_cast<int64_t>(sourceShape.size()))
     return error() << "names dimension " << dim << " of sources of rank "
                    << sourceShape.size();
-  if (begin < 0 || begin >= end)
-    return error() << "must have 0 <= begin < end";
+  if (begin < 0 || begin >= end || end > split[4])
+    return error() << "must have 0 <= begin < end <= extent";
   if (step < 1 || (end - begin) % step)
     return error() << "must have a step >= 1 that divides end - begin = "
                    << end - begin;

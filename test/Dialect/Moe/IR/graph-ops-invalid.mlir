@@ -35,35 +35,35 @@ moe.weight @moe_weight_c3_scalar : tensor<f32> from ["w"] stack
 
 // -----
 
-// expected-error @+1 {{C4: split [1, 0, 4] must be [dimension, begin, end, step]}}
+// expected-error @+1 {{C4: split [1, 0, 4] must be [dimension, begin, end, step, extent]}}
 moe.weight @moe_weight_c4_size : tensor<8x4xf32> from ["w"] split [1, 0, 4]
 
 // -----
 
 // Dimensions count in the source: the stacked one is not among them.
-// expected-error @+1 {{C4: split [2, 0, 4, 1] names dimension 2 of sources of rank 2}}
-moe.weight @moe_weight_c4_dim : tensor<2x8x4xf32> from ["w.{0..1}"] stack split [2, 0, 4, 1]
+// expected-error @+1 {{C4: split [2, 0, 4, 1, 16] names dimension 2 of sources of rank 2}}
+moe.weight @moe_weight_c4_dim : tensor<2x8x4xf32> from ["w.{0..1}"] stack split [2, 0, 4, 1, 16]
 
 // -----
 
-// expected-error @+1 {{C4: split [1, 4, 4, 1] must have 0 <= begin < end}}
-moe.weight @moe_weight_c4_empty : tensor<8x4xf32> from ["w"] split [1, 4, 4, 1]
+// expected-error @+1 {{C4: split [1, 4, 4, 1, 16] must have 0 <= begin < end <= extent}}
+moe.weight @moe_weight_c4_empty : tensor<8x4xf32> from ["w"] split [1, 4, 4, 1, 16]
 
 // -----
 
-// expected-error @+1 {{C4: split [1, 0, 9, 2] must have a step >= 1 that divides end - begin = 9}}
-moe.weight @moe_weight_c4_step : tensor<8x4xf32> from ["w"] split [1, 0, 9, 2]
+// expected-error @+1 {{C4: split [1, 0, 9, 2, 16] must have a step >= 1 that divides end - begin = 9}}
+moe.weight @moe_weight_c4_step : tensor<8x4xf32> from ["w"] split [1, 0, 9, 2, 16]
 
 // -----
 
-// expected-error @+1 {{C4: split [1, 0, 8, 1] takes 8 elements where the type has 4}}
-moe.weight @moe_weight_c4_extent : tensor<8x4xf32> from ["w"] split [1, 0, 8, 1]
+// expected-error @+1 {{C4: split [1, 0, 8, 1, 16] takes 8 elements where the type has 4}}
+moe.weight @moe_weight_c4_extent : tensor<8x4xf32> from ["w"] split [1, 0, 8, 1, 16]
 
 // -----
 
 // The split comes before the transposition.
-// expected-error @+1 {{C4: split [1, 0, 4, 1] takes 4 elements where the type has 8}}
-moe.weight @moe_weight_c4_transposed : tensor<8x4xf32> from ["w"] transpose split [1, 0, 4, 1]
+// expected-error @+1 {{C4: split [1, 0, 4, 1, 16] takes 4 elements where the type has 8}}
+moe.weight @moe_weight_c4_transposed : tensor<8x4xf32> from ["w"] transpose split [1, 0, 4, 1, 16]
 
 // -----
 

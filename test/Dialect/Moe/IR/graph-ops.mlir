@@ -10,12 +10,12 @@ moe.weight @stacked : tensor<8x96x64xbf16>
 // Several patterns may make up one stack.
 // CHECK: moe.weight @mixed : tensor<4x2xf16> from ["a", "b.{8..10}"] stack
 moe.weight @mixed : tensor<4x2xf16> from ["a", "b.{8..10}"] stack
-// CHECK: moe.weight @split : tensor<8x96x64xbf16> from ["gate_up"] transpose split [2, 96, 192, 1]
+// CHECK: moe.weight @split : tensor<8x96x64xbf16> from ["gate_up"] transpose split [2, 96, 192, 1, 192]
 moe.weight @split : tensor<8x96x64xbf16> from ["gate_up"] transpose
-    split [2, 96, 192, 1]
+    split [2, 96, 192, 1, 192]
 // Every second row.
-// CHECK: moe.weight @strided : tensor<4x2xf32> from ["w"] split [0, 1, 9, 2] {moe.note = 1 : i64}
-moe.weight @strided : tensor<4x2xf32> from ["w"] split [0, 1, 9, 2]
+// CHECK: moe.weight @strided : tensor<4x2xf32> from ["w"] split [0, 1, 9, 2, 10] {moe.note = 1 : i64}
+moe.weight @strided : tensor<4x2xf32> from ["w"] split [0, 1, 9, 2, 10]
     {moe.note = 1}
 
 // CHECK-LABEL: func.func @moe_get_weight
