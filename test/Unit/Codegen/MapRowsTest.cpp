@@ -509,10 +509,13 @@ TEST(MapRows, UnsupportedOpsAreNamed) {
        "    %e = tensor.extract %x[%c, %c] : tensor<1x8xf32>\n"
        "    %i = arith.fptosi %e : f32 to i32\n"
        "    %len = arith.index_cast %i : i32 to index\n"
-       "    %d = tensor.empty(%len) : tensor<?xf32>\n"
-       "    %f = linalg.fill ins(%e : f32) outs(%d : tensor<?xf32>)\n"
-       "        -> tensor<?xf32>\n"
-       "    %g = tensor.extract %f[%c] : tensor<?xf32>\n"
+       "    %s = tensor.extract_slice %x[0, 0] [1, %len] [1, 1]\n"
+       "        : tensor<1x8xf32> to tensor<1x?xf32>\n"
+       "    %f = tensor.from_elements %e : tensor<1xf32>\n"
+       "    %m = linalg.reduce { arith.maximumf }\n"
+       "        ins(%s : tensor<1x?xf32>) outs(%f : tensor<1xf32>)\n"
+       "        dimensions = [1]\n"
+       "    %g = tensor.extract %m[%c] : tensor<1xf32>\n"
        "    %r = tensor.insert %g into %x[%c, %c] : tensor<1x8xf32>\n",
        "has a loop of dynamic length in tensor code that runs row by row"}};
   for (const Case &c : cases) {

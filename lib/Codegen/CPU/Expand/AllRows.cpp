@@ -18,8 +18,6 @@ using namespace mlir::moe::cpu;
 LogicalResult mlir::moe::cpu::expandAllRows(KernelAllRowsOp op,
                                             KernelContext &ctx) {
   int64_t experts = op.getExperts();
-  if (experts < 1)
-    return op.emitOpError("has no experts");
   ImplicitLocOpBuilder b(ctx.loc, ctx.b);
   Value zero = indexConstant(b, 0), numExperts = indexConstant(b, experts);
   Value tokens = op.getTokens();

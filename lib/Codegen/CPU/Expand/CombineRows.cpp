@@ -67,15 +67,7 @@ static void emitStrip(ImplicitLocOpBuilder &b, KernelCombineRowsOp op,
 
 LogicalResult mlir::moe::cpu::expandCombineRows(KernelCombineRowsOp op,
                                                 KernelContext &ctx) {
-  size_t segments = op.getRows().size();
-  if (op.getTokenOffsets().size() != segments ||
-      op.getTokenRows().size() != segments ||
-      op.getRowWeight().size() != segments)
-    return op.emitOpError("needs one of each list per segment");
   int64_t hidden = op.getHidden();
-  if (hidden < 1)
-    return op.emitOpError("has no hidden channels");
-
   ImplicitLocOpBuilder b(ctx.loc, ctx.b);
   int64_t pieces = llvm::divideCeil(hidden, kPiece);
   // Columns of whole strips, and what is left after them.

@@ -167,8 +167,6 @@ void GroupRows::emitNoRows(ImplicitLocOpBuilder &b) {
 
 LogicalResult mlir::moe::cpu::expandGroupRows(KernelGroupRowsOp op,
                                               KernelContext &ctx) {
-  if (op.getExperts() < 1 || op.getPerToken() < 1)
-    return op.emitOpError("has no experts");
   ImplicitLocOpBuilder b(ctx.loc, ctx.b);
   GroupRows emitter(op, ctx);
   Value alone = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, ctx.worker,

@@ -98,8 +98,6 @@ void RouterLogits::emitBlock(ImplicitLocOpBuilder &b, Value token,
 
 LogicalResult mlir::moe::cpu::expandRouterLogits(KernelRouterLogitsOp op,
                                                  KernelContext &ctx) {
-  if (op.getExperts() < 1 || op.getHidden() < 1)
-    return op.emitOpError("has no experts or no hidden channels");
   ImplicitLocOpBuilder b(ctx.loc, ctx.b);
   // As many sums as the vector registers hold.
   bool narrow = ctx.config.getIsa() == Isa::AVX2;

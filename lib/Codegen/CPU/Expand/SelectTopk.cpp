@@ -414,23 +414,6 @@ void SelectTopk::emitToken(ImplicitLocOpBuilder &b, Value token) {
 
 LogicalResult mlir::moe::cpu::expandSelectTopk(KernelSelectTopkOp op,
                                                KernelContext &ctx) {
-  PolicyAttr policy = op.getPolicy();
-  int64_t experts = op.getExperts(), topK = policy.getTopK();
-  if (experts < 1 || topK > experts)
-    return op.emitOpError("selects ")
-           << topK << " of " << experts << " experts";
-  if (policy.getGroupFilter() != GroupFilter::None) {
-    int64_t size = experts / policy.getGroups();
-    if (experts % policy.getGroups() != 0)
-      return op.emitOpError("has ") << experts << " experts in "
-                                    << policy.getGroups() << " equal groups";
-    if (topK > policy.getKeepGroups() * size)
-      return op.emitOpError("selects ")
-             << topK << " experts from groups that keep "
-             << policy.getKeepGroups() * size;
-    if (policy.getGroupFilter() == GroupFilter::Top2Sum && size < 2)
-      return op.emitOpError("adds two keys of groups with one expert");
-  }
   ImplicitLocOpBuilder b(ctx.loc, ctx.b);
   SelectTopk emitter(op, ctx);
   auto [begin, end] = ctx.splitRange(op.getTokens());
