@@ -78,6 +78,14 @@ static double maximum(double a, double b) {
   return a > b || (a == b && !std::signbit(a)) ? a : b;
 }
 
+/// The other operand when one is NaN.
+static double minimumNumber(double a, double b) {
+  return std::isnan(a) ? b : std::isnan(b) ? a : minimum(a, b);
+}
+static double maximumNumber(double a, double b) {
+  return std::isnan(a) ? b : std::isnan(b) ? a : maximum(a, b);
+}
+
 static bool compareFloats(arith::CmpFPredicate predicate, double a, double b) {
   using P = arith::CmpFPredicate;
   bool unordered = std::isnan(a) || std::isnan(b);
@@ -261,11 +269,11 @@ static ScalarFunction getArithFloat(Operation *op) {
       })
       .Case([](arith::MinNumFOp op) -> F {
         return floatOp(
-            op, [](const Scalar *x) { return std::fmin(x[0].f, x[1].f); });
+            op, [](const Scalar *x) { return minimumNumber(x[0].f, x[1].f); });
       })
       .Case([](arith::MaxNumFOp op) -> F {
         return floatOp(
-            op, [](const Scalar *x) { return std::fmax(x[0].f, x[1].f); });
+            op, [](const Scalar *x) { return maximumNumber(x[0].f, x[1].f); });
       })
       .Case([](arith::CmpFOp op) -> F {
         return [p = op.getPredicate()](const Scalar *x, const char *&) {

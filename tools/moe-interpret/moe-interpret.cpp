@@ -111,6 +111,15 @@ public:
   int getExitCode() const { return exitCode ? exitCode : 1; }
 
 private:
+  static std::string describe(Location location) {
+    if (auto place = location->findInstanceOf<FileLineColLoc>())
+      return concat(place.getFilename().str(), ':', place.getLine(), ':',
+                    place.getColumn());
+    std::string text;
+    llvm::raw_string_ostream(text) << location;
+    return text;
+  }
+
   LogicalResult print(Diagnostic &diagnostic) {
     std::lock_guard<std::mutex> lock(mutex);
     std::string text = diagnostic.str();
@@ -120,13 +129,8 @@ private:
       exitCode = exitCode || !isError ? exitCode : 1;
       return failure();
     }
-    std::string where;
-    llvm::raw_string_ostream(where) << diagnostic.getLocation();
-    StringRef place = where;
-    place.consume_front("loc(");
-    place.consume_back(")");
-    Status status =
-        Status::error(number, text.substr(text.find(' ') + 1)).at(place.str());
+    Status status = Status::error(number, text.substr(text.find(' ') + 1))
+                        .at(describe(diagnostic.getLocation()));
     std::fputs(status.toString().c_str(), stderr);
     if (!exitCode)
       exitCode = status.exitCode();
@@ -209,10 +213,11 @@ namesOf(unsigned count, StringRef prefix,
 
 static void printTensor(const Tensor &tensor, int64_t dim, int64_t &position) {
   if (dim == tensor.getRank()) {
-    char text[32];
-    if (tensor.isFloat())
+    // A NaN has no sign that would mean anything.
+    char text[32] = "nan";
+    if (tensor.isFloat() && !std::isnan(tensor.getFloat(position)))
       std::snprintf(text, sizeof(text), "%.7g", tensor.getFloat(position));
-    else
+    else if (!tensor.isFloat())
       std::snprintf(text, sizeof(text), "%lld",
                     static_cast<long long>(tensor.getInt(position)));
     llvm::outs() << text;
