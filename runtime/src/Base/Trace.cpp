@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 using namespace moert;
 
@@ -56,10 +57,10 @@ std::string Trace::toJson() const {
     std::vector<const Span *> sorted;
     for (const Span &span : tracks[t].spans)
       sorted.push_back(&span);
-    std::stable_sort(
-        sorted.begin(), sorted.end(), [](const Span *a, const Span *b) {
-          return a->begin != b->begin ? a->begin < b->begin : a->end > b->end;
-        });
+    std::sort(sorted.begin(), sorted.end(), [](const Span *a, const Span *b) {
+      return std::make_tuple(a->begin, -a->end, a) <
+             std::make_tuple(b->begin, -b->end, b);
+    });
     for (const Span *span : sorted) {
       char times[96];
       std::snprintf(times, sizeof(times), "\"ts\":%.3f,\"dur\":%.3f",
