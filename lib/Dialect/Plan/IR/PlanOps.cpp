@@ -1,4 +1,4 @@
-//===- PlanOps.cpp - The plan dialect -------------------------------------===//
+//===- PlanOps.cpp - Syntax of the plan dialect ---------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
