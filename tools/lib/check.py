@@ -115,8 +115,13 @@ def count(case, lit):
     status = case.get("status")
     if status in ("notrun", "disabled"):
         reason = case.find("skipped")
-        message = reason.get("message") if reason is not None else ""
-        result.skipped = [(result.name, message or "not run")]
+        message = reason.get("message") if reason is not None else "not run"
+        if status == "disabled" or message.startswith("SKIP_"):
+            told = gtest_output(output)
+            result.skipped = told and told[2] or [(result.name, message)]
+        else:
+            # A program that was not built, or a file that is not there.
+            result.failed = 1
         return result
     found = None
     if result.name == "check-moe-lit" and lit.exists():
