@@ -49,6 +49,11 @@ public:
     for (Operation *op : llvm::reverse(ops))
       if (llvm::is_contained(lowered, op) || isOpTriviallyDead(op))
         op->erase();
+    // What the experts gather by themselves.
+    for (auto gather :
+         llvm::make_early_inc_range(func.front().getOps<GatherRowsOp>()))
+      if (gather.use_empty())
+        gather.erase();
     return success();
   }
 

@@ -47,7 +47,8 @@ private:
         result.getResultNumber() == list)
       return result.getOwner();
     op.emitError() << "'" << op.getName()
-                   << "' reads an index list that is not result " << list
+                   << "' reads an index list that is not result "
+                   << static_cast<unsigned>(list)
                    << " of 'moe.group_rows' or 'moe.all_rows'";
     return nullptr;
   }
