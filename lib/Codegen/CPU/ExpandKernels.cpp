@@ -157,14 +157,9 @@ struct ExpandKernels : public moe::impl::ExpandKernelsPassBase<ExpandKernels> {
                          "'moe-select-kernel-config' first");
         return signalPassFailure();
       }
-      for (Attribute variant : kernel.getVariants()) {
-        auto config = dyn_cast<CpuConfigAttr>(variant);
-        if (!config) {
-          kernel.emitError("variant ")
-              << variant << " is not a CPU configuration";
-          return signalPassFailure();
-        }
-        if (failed(expandVariant(kernel, config)))
+      // Each goes right behind the kernel: the last one first.
+      for (Attribute variant : llvm::reverse(kernel.getVariants())) {
+        if (failed(expandVariant(kernel, cast<CpuConfigAttr>(variant))))
           return signalPassFailure();
       }
     }

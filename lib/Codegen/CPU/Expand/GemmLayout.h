@@ -22,16 +22,8 @@ inline constexpr int64_t kPanelColumns = 32;
 /// Packed activations of a GEMM, as `moe.kernel.pack_rows` describes them.
 struct PackedLayout {
   PackedLayout(Isa isa, Type weightType, int64_t channels)
-      : weightType(weightType), amx(isa == Isa::AMX && weightType.isBF16()),
+      : amx(isa == Isa::AMX && weightType.isBF16()),
         paddedChannels(llvm::alignTo(channels, 32)) {}
-
-  /// Fails with a diagnostic at `op` unless weights of this type are known.
-  LogicalResult verify(Operation *op) const {
-    if (weightType.isBF16() || weightType.isF32())
-      return success();
-    return op->emitOpError("weights of type ")
-           << weightType << " have no packed layout, only f32 and bf16 have";
-  }
 
   int64_t blockBytes() const {
     return paddedChannels * kBlockRows * (amx ? 2 : 4);
@@ -40,7 +32,6 @@ struct PackedLayout {
   /// The buffer from byte `offset` on, as bf16 (AMX) or f32.
   Value view(OpBuilder &b, Location loc, Value bytes, Value offset) const;
 
-  Type weightType;
   /// Blocks are bf16 [channels / 32][16][32]; otherwise f32 [channels][16].
   bool amx;
   int64_t paddedChannels;

@@ -56,7 +56,7 @@ struct GroupedGemm {
       : op(op), ctx(ctx), b(ctx.b), loc(ctx.loc),
         input(ctx.config.getIsa(), op.getWeightType(), op.getK()),
         output(ctx.config.getIsa(), op.getWeightType(), op.getN()),
-        activated(!op.getActivation().empty()), isa(ctx.config.getIsa()),
+        activated(op.hasActivation()), isa(ctx.config.getIsa()),
         mr(ctx.config.getMr()) {
     if (isa == Isa::AMX && !input.amx) {
       isa = Isa::AVX512;
@@ -110,23 +110,12 @@ struct GroupedGemm {
 };
 } // namespace
 
+/// What the op's verifier does not know: it depends on the configuration.
 LogicalResult GroupedGemm::verify() {
-  if (failed(input.verify(op)))
-    return failure();
   if (!llvm::isPowerOf2_64(mr) || mr > (input.amx ? 2 : kBlockRows))
     return op.emitOpError("cannot use register blocks of mr = ")
            << mr << "; a power of two up to " << (input.amx ? 2 : kBlockRows)
            << " is needed at this level";
-  if (op.getParts() != 1 && op.getParts() != 2)
-    return op.emitOpError("has ") << op.getParts() << " parts, 1 or 2 can be "
-                                  << "interleaved in a panel";
-  if (!activated && op.getParts() != 1)
-    return op.emitOpError("has 2 parts and no activation to join them");
-  Type out = cast<MemRefType>(op.getOut().getType()).getElementType();
-  if (activated != out.isInteger(8))
-    return op.emitOpError("writes ")
-           << (activated ? "packed activations" : "rows")
-           << ", which a buffer of " << out << " cannot hold";
   if (activated && input.amx && !op.getRowType().isBF16())
     return op.emitOpError("at level AMX, rows of type ")
            << op.getRowType() << " would be rounded to bf16";
@@ -135,10 +124,6 @@ LogicalResult GroupedGemm::verify() {
 
 LogicalResult GroupedGemm::verifyActivation() {
   Block &body = op.getActivation().front();
-  if (body.getNumArguments() != op.getParts() ||
-      body.getTerminator()->getNumOperands() != 1)
-    return op.emitOpError("activation has to take one scalar per part and "
-                          "yield one");
   for (Operation &nested : body.without_terminator())
     if (!nested.hasTrait<OpTrait::Elementwise>() &&
         !nested.hasTrait<OpTrait::ConstantLike>())

@@ -113,8 +113,6 @@ struct PackRows {
 
   LogicalResult expand() {
     Type x = cast<MemRefType>(op.getX().getType()).getElementType();
-    if (failed(layout.verify(op)))
-      return failure();
     if (layout.amx && !x.isBF16())
       return op.emitOpError("at level AMX, activations of type ")
              << x << " would be rounded to bf16";

@@ -37,7 +37,7 @@ LogicalResult cpu::emitAmxUkernel(UkernelOp op, OpBuilder &b) {
   if (!op.getWeightType().isBF16())
     return op.emitOpError("level AMX has no code for weights of type ")
            << op.getWeightType();
-  if (mr < 1 || mr > 2)
+  if (mr > 2)
     return op.emitOpError("level AMX has 1 or 2 row blocks, not ") << mr;
 
   auto narrow = amx::TileType::get({16, 32}, b.getBF16Type());

@@ -157,10 +157,7 @@ SmallVector<Value> FmaEmitter::emitBf16(ArrayRef<Value> init) {
 
 LogicalResult FmaEmitter::emit() {
   bool bf16 = op.getWeightType().isBF16();
-  if (!bf16 && !op.getWeightType().isF32())
-    return op.emitOpError("has no code for weights of type ")
-           << op.getWeightType();
-  if (mr < 1 || mr > 16)
+  if (mr > 16)
     return op.emitOpError("level ")
            << stringifyIsa(op.getIsa()) << " has 1 to 16 rows, not " << mr;
   a = viewBytes(b, loc, op.getA(), op.getAOffset(), b.getF32Type());
