@@ -27,8 +27,8 @@ def ConvertMoeToPlanPass : Pass<"convert-moe-to-plan", "::mlir::ModuleOp"> {
 
     Guarantees that no func.func is left.
 
-    Fails when a function does not pass `moe-verify-routed`, and when a weight
-    that a grouped GEMM reads is no `moe.get_weight`.
+    Fails when a function does not pass `moe-verify-routed` and when the bound
+    is no positive i64.
   }];
   let dependentDialects = ["::mlir::moe::MoeDialect",
                            "::mlir::plan::PlanDialect"];

@@ -102,11 +102,11 @@ class FunctionLowering {
 public:
   FunctionLowering(func::FuncOp func, ModuleState &state)
       : func(func), state(state), b(func) {}
-  LogicalResult run();
+  void run();
 
 private:
-  LogicalResult lower(Operation *op);
-  LogicalResult lowerGroupedFfn(GroupedFfnOp op);
+  void lower(Operation *op);
+  void lowerGroupedFfn(GroupedFfnOp op);
   void lowerMapRows(MapRowsOp op);
   void lowerReturn(func::ReturnOp op);
 
@@ -217,7 +217,7 @@ int64_t FunctionLowering::maxTokens() {
   return limit;
 }
 
-LogicalResult FunctionLowering::run() {
+void FunctionLowering::run() {
   auto terminator = cast<func::ReturnOp>(func.front().getTerminator());
   auto names = [&](unsigned count, StringRef prefix, auto getAttr) {
     SmallVector<Attribute> list;
@@ -266,14 +266,12 @@ LogicalResult FunctionLowering::run() {
   b.createBlock(&variant.getBody());
 
   for (Operation &op : func.front())
-    if (failed(lower(&op)))
-      return failure();
+    lower(&op);
   assignSlots(variant);
   func.erase();
-  return success();
 }
 
-LogicalResult FunctionLowering::lower(Operation *op) {
+void FunctionLowering::lower(Operation *op) {
   Args args;
   if (auto logits = dyn_cast<RouterLogitsOp>(op)) {
     auto type = logits.getWeight().getType();
@@ -291,7 +289,7 @@ LogicalResult FunctionLowering::lower(Operation *op) {
                                    v.back(), type.getDimSize(0),
                                    type.getDimSize(1), logits.getRoundAttr());
     });
-    return success();
+    return;
   }
   if (auto select = dyn_cast<SelectTopkOp>(op)) {
     define(select.getIds(), 1);
@@ -309,7 +307,7 @@ LogicalResult FunctionLowering::lower(Operation *op) {
           b, op->getLoc(), v[0], bias, v[i], v[i + 1], v[i + 2],
           select.getLogits().getType().getDimSize(1), select.getPolicy());
     });
-    return success();
+    return;
   }
   if (isa<GroupRowsOp, AllRowsOp>(op)) {
     auto group = dyn_cast<GroupRowsOp>(op);
@@ -345,7 +343,7 @@ LogicalResult FunctionLowering::lower(Operation *op) {
         layer += "#" + std::to_string(routings - 1);
       plan::RecordExpertsOp::create(b, op->getLoc(), buffer(op->getResult(0)),
                                     experts, layer);
-      return success();
+      return;
     }
     dispatch(op, "all_rows", args, [&](OpBuilder &b, ValueRange v) {
       bool weighted = v.size() == 7;
@@ -354,7 +352,7 @@ LogicalResult FunctionLowering::lower(Operation *op) {
                               lists[0], lists[1], lists[2], lists[3], lists[4],
                               lists[5], experts);
     });
-    return success();
+    return;
   }
   if (auto gather = dyn_cast<GatherRowsOp>(op)) {
     Value offsets = gather.getRowToken().getDefiningOp()->getResult(0);
@@ -369,13 +367,13 @@ LogicalResult FunctionLowering::lower(Operation *op) {
           cast<ShapedType>(offsets.getType()).getDimSize(0) - 1,
           gather.getX().getType().getDimSize(1));
     });
-    return success();
+    return;
   }
   if (auto ffn = dyn_cast<GroupedFfnOp>(op))
     return lowerGroupedFfn(ffn);
   if (auto map = dyn_cast<MapRowsOp>(op)) {
     lowerMapRows(map);
-    return success();
+    return;
   }
   if (auto combine = dyn_cast<CombineRowsOp>(op)) {
     define(combine.getResult(), 1);
@@ -390,7 +388,7 @@ LogicalResult FunctionLowering::lower(Operation *op) {
                                   v[4 * n], v[4 * n + 1],
                                   combine.getType().getDimSize(1));
     });
-    return success();
+    return;
   }
   if (auto count = dyn_cast<CountRowsOp>(op)) {
     define(count.getCounts(), 0);
@@ -401,14 +399,13 @@ LogicalResult FunctionLowering::lower(Operation *op) {
           b, op->getLoc(), v[0], v[1],
           cast<ShapedType>(count.getCounts().getType()).getDimSize(0));
     });
-    return success();
+    return;
   }
   if (auto terminator = dyn_cast<func::ReturnOp>(op))
     lowerReturn(terminator);
-  return success();
 }
 
-LogicalResult FunctionLowering::lowerGroupedFfn(GroupedFfnOp op) {
+void FunctionLowering::lowerGroupedFfn(GroupedFfnOp op) {
   Location loc = op.getLoc();
   Type element = op.getX().getType().getElementType();
   Type bytes = flat(b.getI8Type()), i32 = flat(b.getI32Type());
@@ -435,13 +432,9 @@ LogicalResult FunctionLowering::lowerGroupedFfn(GroupedFfnOp op) {
   SmallVector<Segment> segments;
   for (unsigned s = 0; s < op.getNumSegments(); ++s) {
     SmallVector<FlatSymbolRefAttr> symbols;
-    for (Value weight : op.getSegmentWeights(s)) {
-      auto get = weight.getDefiningOp<GetWeightOp>();
-      if (!get)
-        return op.emitError() << "a weight of 'moe.grouped_ffn' is computed; "
-                                 "expected the result of moe.get_weight";
-      symbols.push_back(get.getWeightAttr());
-    }
+    for (Value weight : op.getSegmentWeights(s))
+      symbols.push_back(
+          cast<GetWeightOp>(weight.getDefiningOp()).getWeightAttr());
     auto up = cast<RankedTensorType>(op.getSegmentWeights(s)[0].getType());
     auto down =
         cast<RankedTensorType>(op.getSegmentWeights(s).back().getType());
@@ -502,7 +495,6 @@ LogicalResult FunctionLowering::lowerGroupedFfn(GroupedFfnOp op) {
                                   i64(segment.out), i64(segment.width), i64(1),
                                   type, type);
   });
-  return success();
 }
 
 void FunctionLowering::lowerMapRows(MapRowsOp op) {
@@ -556,12 +548,22 @@ void FunctionLowering::lowerReturn(func::ReturnOp op) {
 struct ConvertMoeToPlanPass
     : public moe::impl::ConvertMoeToPlanPassBase<ConvertMoeToPlanPass> {
   void runOnOperation() override {
+    if (Attribute attr = getOperation()->getAttr("moe.max_tokens")) {
+      auto limit = dyn_cast<IntegerAttr>(attr);
+      if (!limit || !limit.getType().isInteger(64) || limit.getInt() < 1) {
+        getOperation().emitError()
+            << "attribute 'moe.max_tokens' must be a positive i64, got "
+            << attr;
+        return signalPassFailure();
+      }
+    }
     ModuleState state(getOperation());
     for (auto func :
-         llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>()))
-      if (failed(verifyRouted(func)) ||
-          failed(FunctionLowering(func, state).run()))
+         llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>())) {
+      if (failed(verifyRouted(func)))
         return signalPassFailure();
+      FunctionLowering(func, state).run();
+    }
   }
 };
 

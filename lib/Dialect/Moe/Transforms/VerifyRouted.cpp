@@ -115,6 +115,13 @@ LogicalResult RoutedVerifier::verifyElements(Operation &op) {
 LogicalResult RoutedVerifier::verifyOp(Operation &op) {
   if (isa<GetWeightOp>(op))
     return success();
+  if (isa<RouterLogitsOp, SelectTopkOp, GatherRowsOp, GroupedFfnOp, MapRowsOp,
+          CombineRowsOp>(op))
+    for (Type type : op.getResultTypes())
+      if (!isRowTensor(type))
+        return op.emitError()
+               << "'" << op.getName() << "' has a result of type " << type
+               << "; expected a dynamic number of rows";
   if (isa<RouterLogitsOp, SelectTopkOp, GroupRowsOp, AllRowsOp, func::ReturnOp>(
           op)) {
     for (Value operand : op.getOperands())

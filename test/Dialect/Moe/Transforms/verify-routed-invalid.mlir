@@ -316,6 +316,18 @@ func.func @dynamic_invariant(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
 
 // -----
 
+// Room for seven rows would not do for eight.
+func.func @static_rows(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  // expected-error@below {{'moe.map_rows' has a result of type 'tensor<7x8xf32>'; expected a dynamic number of rows}}
+  %y = moe.map_rows rows(%x : tensor<?x8xf32>) -> tensor<7x8xf32> {
+  ^bb0(%a: tensor<1x8xf32>):
+    moe.yield %a : tensor<1x8xf32>
+  }
+  return %x : tensor<?x8xf32>
+}
+
+// -----
+
 // An element that is no whole number of bytes has no place in a buffer.
 func.func @boolean(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
   // expected-error@below {{'moe.map_rows' exchanges a value of type 'tensor<?x8xi1>' with other kernels; expected elements of f32, bf16, f16, i64, i32 or i8}}
