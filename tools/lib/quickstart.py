@@ -267,16 +267,17 @@ def run_layers(layers, artifact, model):
                 f"{worst:>10.1e}  {'differ' if bad else 'agree'}"
             )
     say(f"  level {report['isa']}, {report['threads']} threads")
-    names = [layer.info.name for layer in layers]
-    with moe.load(artifact, weights=model, functions=names) as session:
-        for layer in layers:
+    for layer in layers:
+        name = layer.info.name
+        # One layer's weights at a time: a whole model may not fit in memory.
+        with moe.load(artifact, weights=model, functions=[name]) as session:
             bad = layer.check_ids(session)
-            problems += [f"{layer.info.name}: {b}" for b in bad]
-            good = len(layer.ids) - len(bad)
-            say(
-                f"  {layer.info.name}: experts of {good} of {len(layer.ids)} "
-                "tokens equal the interpreter's"
-            )
+        problems += [f"{name}: {b}" for b in bad]
+        good = len(layer.ids) - len(bad)
+        say(
+            f"  {name}: experts of {good} of {len(layer.ids)} tokens equal "
+            "the interpreter's"
+        )
     return problems
 
 
