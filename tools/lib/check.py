@@ -9,8 +9,9 @@
 usage: tools/check [--full] [--no-install]
 
   --full        also the long runs: a build with AddressSanitizer and
-                UndefinedBehaviorSanitizer and all tests in it, and every
-                moe-opt of the tests with --verify-roundtrip
+                UndefinedBehaviorSanitizer and all tests in it, with every
+                moe-opt of the tests under --verify-roundtrip, and a minute
+                of every fuzzer from a new seed
   --no-install  do not install Debian packages
 
 The last line is "N passed, N failed, N skipped". Exit status 0 when nothing
@@ -19,6 +20,7 @@ failed, 1 when a test or the build did, 2 for a bad argument.
 
 import os
 import re
+import subprocess
 import sys
 import xml.etree.ElementTree as xml
 from dataclasses import dataclass, field
@@ -28,6 +30,10 @@ from steps import ROOT, say
 
 # No test takes longer; one that hangs must not hang the machine.
 TEST_SECONDS = 900
+# Of a fuzzer in the long run.
+FUZZ_SECONDS = 60
+# Of the output of a test that failed.
+SHOWN_LINES = 60
 
 
 @dataclass
@@ -145,32 +151,81 @@ def ctest(build, environment=None):
         old.unlink(missing_ok=True)
     env = dict(os.environ, **(environment or {}))
     env["LIT_OPTS"] = f"{env.get('LIT_OPTS', '')} --xunit-xml-output={lit}"
-    env["CTEST_OUTPUT_ON_FAILURE"] = "1"
     command = ["ctest", "--test-dir", build, "--timeout", TEST_SECONDS]
     command += ["-j", steps.jobs(), "--output-junit", report]
     # The whole output: counts and reasons are at its end.
     command += ["--test-output-size-passed", 1 << 26]
     command += ["--test-output-size-failed", 1 << 26]
-    try:
-        steps.run(command, "ctest", build / "ctest.log", env)
-    except steps.Failure:
-        if not report.exists():
-            raise
-    results = [count(c, lit) for c in xml.parse(report).iter("testcase")]
+    with open(build / "ctest.log", "w") as log:
+        subprocess.run(
+            list(map(str, command)),
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    results = []
+    if report.exists():
+        results = [count(c, lit) for c in xml.parse(report).iter("testcase")]
     if not results:
         raise steps.error(
             121,
             "there are no tests",
             where=steps.relative(build),
-            because="ctest found none",
-            fix="configure with MOE_BUILD_TESTS=ON",
+            because="ctest found none, or ended before its report",
+            fix=f"look at {steps.relative(build / 'ctest.log')}",
         )
-    for result in sorted(results, key=lambda r: r.name):
+    show(results)
+    return results
+
+
+def show(results):
+    """One line for each group of entries, and the output of those failed."""
+    groups = {}
+    for result in results:
+        group = groups.setdefault(result.name.split(".")[0], Result("sum"))
+        group.passed += result.passed
+        group.failed += result.failed
+        group.skipped += result.skipped
+        group.seconds += result.seconds
+    for name, group in sorted(groups.items()):
         say(
-            f"  {result.name:<34}{result.passed:>6} passed"
-            f"{result.failed:>4} failed{len(result.skipped):>4} skipped"
-            f"{result.seconds:>9.1f} s"
+            f"  {name:<24}{group.passed:>6} passed{group.failed:>5} failed"
+            f"{len(group.skipped):>5} skipped{group.seconds:>9.1f} s"
         )
+    for result in results:
+        if result.failed:
+            say(f"\n  {result.name} failed; the end of its output:")
+            lines = result.output.splitlines()[-SHOWN_LINES:]
+            say("\n".join("    " + line for line in lines))
+
+
+def fuzz(build):
+    """Runs every fuzzer from a new seed; new inputs stay in the build."""
+    results = []
+    for program in sorted((build / "bin").glob("fuzz-*")):
+        reader = program.name[len("fuzz-") :]
+        found = build / "fuzz" / reader
+        found.mkdir(parents=True, exist_ok=True)
+        corpus = ROOT / "runtime" / "fuzz" / "Corpus" / reader
+        command = [program, f"-max_total_time={FUZZ_SECONDS}", "-max_len=65536"]
+        command += [f"-artifact_prefix={found}/", found, corpus]
+        env = dict(os.environ, ASAN_OPTIONS="allocator_may_return_null=1")
+        done = subprocess.run(
+            list(map(str, command)),
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        good = done.returncode == 0
+        result = Result(program.name, int(good), int(not good))
+        result.output = done.stdout
+        result.seconds = FUZZ_SECONDS
+        results.append(result)
+    show(results)
     return results
 
 
@@ -215,12 +270,13 @@ def parse(arguments):
 
 def body():
     full = parse(sys.argv[1:])
-    progress = steps.Steps(7 if full else 5)
+    progress = steps.Steps(8 if full else 5)
     results = []
 
     progress.start("Configure")
     main = ROOT / "build"
-    steps.configure(main, preset="release")
+    fuzzers = ["-DMOERT_BUILD_FUZZERS=ON"]
+    steps.configure(main, preset="release", options=fuzzers)
     progress.start("Build everything")
     steps.build(main)
     steps.build(main, ["moe-doc"])
@@ -235,6 +291,8 @@ def body():
         steps.build(sanitized)
         progress.start("Run all tests with it")
         results += ctest(sanitized, {"MOE_VERIFY_ROUNDTRIP": "1"})
+        progress.start("Fuzz the readers")
+        results += fuzz(main)
     progress.start("Summary")
     return summarize(results, progress)
 
@@ -245,7 +303,7 @@ def summarize(results, progress):
         say(f"  skipped: {name}: {reason}")
     for result in results:
         if result.failed:
-            say(f"  failed: {result.name}")
+            say(f"  failed: {result.name}: {result.failed}")
     times = progress.times[1:] + [("", progress.begin + progress.total())]
     for (title, begin), (_, end) in zip(progress.times, times):
         say(f"  {steps.seconds(end - begin):>14}  {title}")
