@@ -28,7 +28,7 @@ struct ImportedWeight {
   /// With a range in braces where there is one source per expert.
   std::string source;
   bool stack = false;
-  /// Dimension, begin, end, step.
+  /// Dimension, begin, end, step, extent of the source.
   std::optional<std::array<int64_t, 5>> split;
 };
 
