@@ -124,10 +124,10 @@ def make_weights(rng, text):
         shape = extents[1:] if "stack" in options else list(extents)
         if "transpose" in options:
             shape[-2:] = reversed(shape[-2:])
-        cut = re.search(r"split \[(\d+), (\d+), (\d+), (\d+)\]", options)
+        cut = re.search(r"split \[(\d+), \d+, \d+, \d+, (\d+)\]", options)
         if cut:
-            dim, _, end, step = map(int, cut.groups())
-            shape[dim] = max(end, shape[dim] * step)
+            dim, extent = map(int, cut.groups())
+            shape[dim] = extent
         # Outputs stay near one.
         scale = 1.0 / np.sqrt(shape[-1])
         for name in names:

@@ -13,6 +13,7 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/IR/OperationSupport.h"
 #include "mlir/IR/SymbolTable.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSet.h"
@@ -50,15 +51,17 @@ public:
       block->addArgument(type, loc);
     build(b, block->getArguments());
 
-    std::string text;
-    llvm::raw_string_ostream os(text);
-    kernel->print(os, OpPrintingFlags().useLocalScope());
-    auto [it, isNew] = kernels.try_emplace(text, kernel);
-    if (!isNew) {
-      kernel.erase();
-      return it->second;
+    SmallVector<plan::KernelOp> &known = kernels[name];
+    for (plan::KernelOp other : known) {
+      kernel.setSymName(other.getSymName());
+      if (OperationEquivalence::isEquivalentTo(
+              kernel, other, OperationEquivalence::IgnoreLocations)) {
+        kernel.erase();
+        return other;
+      }
     }
     kernel.setSymName(makeUnique(name));
+    known.push_back(kernel);
     return kernel;
   }
 
@@ -92,7 +95,8 @@ private:
   }
 
   OpBuilder b;
-  llvm::StringMap<plan::KernelOp> kernels;
+  /// By the name asked for.
+  llvm::StringMap<SmallVector<plan::KernelOp>> kernels;
   DenseMap<std::pair<Attribute, Attribute>, plan::ConstantOp> constants;
   llvm::StringSet<> symbols;
 };

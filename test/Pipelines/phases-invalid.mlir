@@ -1,0 +1,33 @@
+// RUN: split-file %s %t
+// RUN: not moe-opt %t/graph.mlir -pass-pipeline='builtin.module(moe-import)' 2>&1 | FileCheck %s --check-prefix=BORDER
+// RUN: not moe-opt %t/graph.mlir -pass-pipeline='builtin.module(moe-graph)' 2>&1 | FileCheck %s --check-prefix=BORDER
+// RUN: not moe-opt %t/routed.mlir -pass-pipeline='builtin.module(moe-routed)' 2>&1 | FileCheck %s --check-prefix=ROUTED
+// RUN: not moe-opt %t/routed.mlir -pass-pipeline='builtin.module(moe-tiled)' 2>&1 | FileCheck %s --check-prefix=TILED
+// RUN: not moe-opt %t/empty.mlir -pass-pipeline='builtin.module(moe-tiled)' 2>&1 | FileCheck %s --check-prefix=TARGETS
+// RUN: not moe-opt %t/empty.mlir -pass-pipeline='builtin.module(moe-module{output=%t/x.moe})' 2>&1 | FileCheck %s --check-prefix=MODULE
+// RUN: not moe-opt %t/empty.mlir -pass-pipeline='builtin.module(moe-module)' 2>&1 | FileCheck %s --check-prefix=OUTPUT
+// RUN: not ls %t/x.moe %t/x.moe.tmp
+
+// Each phase refuses what the one before it should not have let through.
+
+// BORDER: graph.mlir:2:8: error: 'func.call' cannot be compiled
+// ROUTED: routed.mlir:3:8: error: 'arith.constant' is read by a routed op or returned; make the constant a moe.weight
+// TILED: routed.mlir:3:8: error: 'arith.constant' stands outside a kernel region after the phase 'routed'
+// TARGETS: error: module has no attribute 'moe.targets'
+// MODULE: error: expected one plan.binary; run the phase 'target' first
+// OUTPUT: error: the pass option 'output' is missing
+
+//--- graph.mlir
+func.func @f(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %y = func.call @f(%x) : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+//--- routed.mlir
+func.func @f(%x: tensor<?x4xf32>)
+    -> (tensor<?x4xf32>, tensor<2xf32>) {
+  %c = arith.constant dense<[1.0, 2.0]> : tensor<2xf32>
+  return %x, %c : tensor<?x4xf32>, tensor<2xf32>
+}
+//--- empty.mlir
+module {
+}
