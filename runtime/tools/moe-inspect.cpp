@@ -234,6 +234,7 @@ Status check(const Artifact &artifact, const Options &options, Report &report) {
   hal::DeviceOptions deviceOptions;
   deviceOptions.threads = 1;
   deviceOptions.isa = options.isa;
+  deviceOptions.amxEmulated = artifact.emulatesAmx();
   StatusOr<std::unique_ptr<hal::Device>> device =
       hal::findDriver("cpu")->open(deviceOptions);
   std::string place, level;

@@ -9,6 +9,7 @@
 
 #include "moert/Format/Artifact.h"
 
+#include <algorithm>
 #include <set>
 
 using namespace moert;
@@ -88,6 +89,12 @@ Status Artifact::verify() {
                             " bytes of .moe.weights"));
   }
   return {};
+}
+
+bool Artifact::emulatesAmx() const {
+  const std::vector<std::string> &targets = meta.targets;
+  return std::find(targets.begin(), targets.end(), "x86-64:amx (emulated)") !=
+         targets.end();
 }
 
 const uint8_t *Artifact::embedded(uint32_t constant) const {

@@ -112,7 +112,9 @@ Status Session::setUp(const SessionOptions &options) {
       need(*function);
 
   timeout = options.device.dispatchTimeout;
-  MOE_ASSIGN_OR_RETURN(device, driver->open(options.device));
+  hal::DeviceOptions deviceOptions = options.device;
+  deviceOptions.amxEmulated = source->emulatesAmx();
+  MOE_ASSIGN_OR_RETURN(device, driver->open(deviceOptions));
   MOE_ASSIGN_OR_RETURN(code, device->load(*source));
   MOE_ASSIGN_OR_RETURN(stream, device->createStream());
   MOE_RETURN_IF_ERROR(

@@ -124,6 +124,12 @@ TEST(CpuFeatures, NamesAndErrors) {
   }
 }
 
+TEST(CpuFeatures, EmulatedAmxNeedsNoAmx) {
+  ASSERT_GE(machineIsaLevel(), 0) << "the test machine has no AVX2";
+  EXPECT_EQ(*chooseIsaLevel("amx", /*amxEmulated=*/true), MOERT_ISA_AMX);
+  EXPECT_EQ(*chooseIsaLevel("", /*amxEmulated=*/true), machineIsaLevel());
+}
+
 TEST(CpuFeatures, EnvironmentAndOption) {
   ASSERT_GE(machineIsaLevel(), 0) << "the test machine has no AVX2";
   ::setenv("MOE_ISA", "avx2", 1);

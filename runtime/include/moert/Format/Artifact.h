@@ -38,6 +38,10 @@ public:
   const Metadata &metadata() const { return meta; }
   const fb::Plan &plan() const { return **verified; }
 
+  /// True when the metadata lists the target "x86-64:amx (emulated)": the
+  /// code of level amx is an expansion that needs AVX2 only, made for tests.
+  bool emulatesAmx() const;
+
   /// Bytes of an embedded constant. Only when weights_mode is Embedded.
   const uint8_t *embedded(uint32_t constant) const;
 

@@ -159,6 +159,9 @@ struct DeviceOptions {
   /// "avx2", "avx512", "amx"; empty means the environment variable MOE_ISA,
   /// or the best level of this machine.
   std::string isa;
+  /// The artifact's code of level amx needs AVX2 only (see
+  /// Artifact::emulatesAmx), so "amx" may be asked for on any machine.
+  bool amxEmulated = false;
   /// Replaces the thread pool when set.
   ParallelHook parallel = nullptr;
   void *parallelUser = nullptr;

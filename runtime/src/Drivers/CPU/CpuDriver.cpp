@@ -285,7 +285,8 @@ public:
                            concat("cannot use ", options.threads, " threads"))
           .fix("give a number from 1 to 4096, or 0 for one per CPU");
     // Before the threads start: they inherit the permission for tiles.
-    MOE_ASSIGN_OR_RETURN(int32_t level, chooseIsaLevel(options.isa));
+    MOE_ASSIGN_OR_RETURN(int32_t level,
+                         chooseIsaLevel(options.isa, options.amxEmulated));
     auto device = std::make_unique<CpuDevice>(
         options, level, options.threads ? options.threads : availableCpus());
     MOE_RETURN_IF_ERROR(device->start());

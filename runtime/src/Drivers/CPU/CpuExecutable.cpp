@@ -20,11 +20,16 @@ using namespace moert::hal;
 
 namespace {
 
-/// Highest bit of `levels` that is not above `level`, -1 when there is none.
+/// Highest bit of `levels` that is not above `level` and that this machine can
+/// run, -1 when there is none. `level` itself was checked when it was chosen:
+/// it may be an emulated one.
 int32_t pickLevel(uint32_t levels, int32_t level) {
-  while (level >= 0 && !(levels >> level & 1))
-    --level;
-  return level;
+  if (level >= 0 && levels >> level & 1)
+    return level;
+  for (level = std::min(level, machineIsaLevel()); level >= 0; --level)
+    if (levels >> level & 1)
+      return level;
+  return -1;
 }
 
 std::string levelList(uint32_t levels) {

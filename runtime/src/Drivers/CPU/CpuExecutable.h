@@ -18,7 +18,8 @@ namespace moert::hal {
 class CpuExecutable : public Executable {
 public:
   /// MOE0310 when the artifact is for another machine, or has no code at
-  /// `level` or below for some kernel. Executes nothing of the artifact.
+  /// `level` or below for some kernel that this machine can run. Executes
+  /// nothing of the artifact.
   static Status check(const Artifact &artifact, int32_t level);
 
   /// `check`, then loads the code. MOE0305 when it does not load.

@@ -90,7 +90,8 @@ int32_t hal::machineIsaLevel() { return -1; }
 
 #endif
 
-StatusOr<int32_t> hal::chooseIsaLevel(const std::string &option) {
+StatusOr<int32_t> hal::chooseIsaLevel(const std::string &option,
+                                      bool amxEmulated) {
   std::string wanted = option;
   const char *from = "--isa";
   if (wanted.empty())
@@ -104,7 +105,9 @@ StatusOr<int32_t> hal::chooseIsaLevel(const std::string &option) {
   for (int32_t level = 0; level < MOERT_ISA_COUNT; ++level) {
     if (wanted != isaName(level))
       continue;
-    if (level > machine)
+    const bool emulated =
+        amxEmulated && level == MOERT_ISA_AMX && machine >= MOERT_ISA_AVX2;
+    if (level > machine && !emulated)
       return Status::error(310, concat("this machine has no level '", wanted,
                                        "', which ", from, " asks for"))
           .because(concat("its best level is '", isaName(machine), "'"))

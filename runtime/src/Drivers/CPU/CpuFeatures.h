@@ -25,9 +25,11 @@ const char *isaName(int32_t level);
 int32_t machineIsaLevel();
 
 /// The level to use: `option`, else the environment variable MOE_ISA, else
-/// that of the machine. MOE0001 for an unknown name, MOE0310 for a level that
-/// this machine does not have.
-StatusOr<int32_t> chooseIsaLevel(const std::string &option);
+/// that of the machine. `amxEmulated` says that code of level amx needs AVX2
+/// only, so that the level may be asked for without AMX. MOE0001 for an unknown
+/// name, MOE0310 for a level that this machine does not have.
+StatusOr<int32_t> chooseIsaLevel(const std::string &option,
+                                 bool amxEmulated = false);
 
 } // namespace moert::hal
 
