@@ -36,7 +36,7 @@ def tracked(root):
         str(path.relative_to(root))
         for path in sorted(root.rglob("*"))
         if path.is_file()
-        and not path.relative_to(root).parts[0].startswith("build")
+        and not path.relative_to(root).parts[0].startswith(("build", ".git"))
     ]
 
 

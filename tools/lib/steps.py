@@ -9,7 +9,6 @@
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -114,11 +113,6 @@ def configure(build, source=ROOT, options=(), preset=None, env=None):
     command = ["cmake", "-S", source, "-B", build, "-G", "Ninja"]
     if preset:
         command += ["--preset", preset]
-    if shutil.which("ccache"):
-        command += [
-            "-DCMAKE_C_COMPILER_LAUNCHER=ccache",
-            "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache",
-        ]
     run(command + list(options), "cmake", build / "configure.log", env)
 
 
@@ -130,8 +124,6 @@ def build(folder, targets=()):
     told = time.monotonic()
     tail = []
     environment = dict(os.environ, NINJA_STATUS="[%f/%t] ", TERM="dumb")
-    # Lets ccache keep objects that use the precompiled header.
-    environment.setdefault("CCACHE_SLOPPINESS", "pch_defines,time_macros")
     with open(log, "w") as file, subprocess.Popen(
         command,
         env=environment,
