@@ -487,6 +487,56 @@ TEST(MapRows, TensorOps) {
   }
 }
 
+/// Arithmetic on whole tensors, and code on rows of rank 1 and 3.
+static const char *wholeSource = R"(
+plan.kernel @whole(%a: memref<?xf32>, %b: memref<?xbf16>, %g: memref<?xf32>,
+                   %o: memref<?xf32>, %p: memref<?xbf16>, %n: index) {
+  moe.kernel.map_rows rows(%a, %b : memref<?xf32>, memref<?xbf16>)
+      invariants(%g : memref<?xf32>)
+      outs(%o, %p : memref<?xf32>, memref<?xbf16>) tokens(%n)
+      attributes {experts = 0 : i64} {
+  ^bb0(%x: tensor<1xf32>, %y: tensor<1x3x7xbf16>, %w: tensor<3x7xf32>):
+    %half = arith.constant dense<0.5> : tensor<1xf32>
+    %t = math.tanh %x : tensor<1xf32>
+    %r = arith.mulf %t, %half : tensor<1xf32>
+    %ye = arith.extf %y : tensor<1x3x7xbf16> to tensor<1x3x7xf32>
+    %we = tensor.expand_shape %w [[0, 1], [2]] output_shape [1, 3, 7]
+        : tensor<3x7xf32> into tensor<1x3x7xf32>
+    %big = arith.cmpf ogt, %ye, %we : tensor<1x3x7xf32>
+    %max = arith.select %big, %ye, %we : tensor<1x3x7xi1>, tensor<1x3x7xf32>
+    %q = arith.truncf %max : tensor<1x3x7xf32> to tensor<1x3x7xbf16>
+    moe.yield %r, %q : tensor<1xf32>, tensor<1x3x7xbf16>
+  }
+}
+)";
+
+TEST(MapRows, WholeTensors) {
+  std::unique_ptr<Kernels> kernels = compile(wholeSource);
+  ASSERT_TRUE(kernels);
+  Random random(15);
+  for (int64_t tokens : {0, 1, 7}) {
+    std::vector<float> x = randomValues(random, tokens),
+                       w = randomValues(random, 21), halves;
+    std::vector<uint16_t> y = roundToBf16(randomValues(random, tokens * 21)),
+                          largest;
+    for (float value : x)
+      halves.push_back(0.5f * std::tanh(value));
+    for (size_t i = 0; i < y.size(); ++i)
+      largest.push_back(roundToBf16(std::max(fromBf16(y[i]), w[i % 21])));
+    forEveryWay(*kernels, "whole", [&](int level, int workers, bool back) {
+      Buffer<float> out(x.size());
+      Buffer<uint16_t> max(y.size());
+      EXPECT_EQ(kernels->run("whole", level, workers,
+                             {Buffer<float>(x), Buffer<uint16_t>(y),
+                              Buffer<float>(w), out, max, tokens},
+                             back),
+                0);
+      expectClose(out.values(), halves, 1e-6f);
+      expectSameBits(max.values(), largest);
+    });
+  }
+}
+
 /// A kernel whose region holds `body` and yields %r.
 static std::string kernelOf(const std::string &body) {
   return "func.func private @f(tensor<1x8xf32>) -> tensor<1x8xf32>\n"

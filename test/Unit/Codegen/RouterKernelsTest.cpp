@@ -263,3 +263,42 @@ TEST(SelectTopk, PoliciesBitForBit) {
       });
     }
 }
+
+/// Sigmoid scores of all experts, in order: the documented exp and division on
+/// numbers from the whole range of f32.
+TEST(SelectTopk, ExpOverTheWholeRange) {
+  Policy policy;
+  policy.score = Score::Sigmoid;
+  policy.topK = 16;
+  std::vector<TopkCase> cases = {
+      {"sweep", 16, "<score = sigmoid, top_k = 16>", policy}};
+  std::unique_ptr<Kernels> kernels = compileAll(cases);
+  ASSERT_TRUE(kernels);
+  std::vector<float> logits, expected;
+  for (uint64_t bits = 0; bits < (uint64_t(1) << 32); bits += 8209) {
+    uint32_t narrow = bits;
+    float value;
+    std::memcpy(&value, &narrow, sizeof(value));
+    logits.push_back(value);
+  }
+  // Where exp overflows, vanishes, and rounds to the next power of two.
+  for (float center : {88.72283f, -87.33654f, 0.34657359f})
+    for (int i = -1000; i <= 1000; ++i)
+      logits.push_back(-(center + i * 1e-7f * center));
+  while (logits.size() % 16)
+    logits.push_back(1.0f);
+  for (float value : logits)
+    expected.push_back(1.0f / (1.0f + specifiedExp(-value)));
+  int64_t tokens = logits.size() / 16;
+  for (int level : kernels->levelsOf("sweep")) {
+    SCOPED_TRACE(levelName(level));
+    Buffer<int32_t> ids(logits.size());
+    Buffer<float> weights(logits.size());
+    EXPECT_EQ(kernels->run("sweep", level, 1,
+                           {Buffer<float>(logits),
+                            Buffer<float>(std::vector<float>(16)), ids, weights,
+                            tokens}),
+              0);
+    expectSameBits(weights.values(), expected);
+  }
+}

@@ -210,6 +210,7 @@ LogicalResult RowFunction::expandConstants() {
 LogicalResult RowFunction::simplifyTensors() {
   decompose();
   RewritePatternSet patterns(op.getContext());
+  linalg::populateElementwiseToLinalgConversionPatterns(patterns);
   linalg::populateLinalgNamedOpsGeneralizationPatterns(patterns);
   linalg::populateElementwiseOpsFusionPatterns(
       patterns, [](OpOperand *operand) {
