@@ -57,10 +57,11 @@ private:
 
 LogicalResult ModuleWriter::openCheckpoint() {
   if (checkpointPath.empty())
-    return emitError(module.getLoc())
-           << "packed and embedded weights, and their hashes, need the "
-              "checkpoint; give the pass option 'checkpoint' (moe-compile "
-              "--checkpoint=DIR)";
+    return fail(moert::Status::error(2, "packed and embedded weights, and "
+                                        "content hashes, need the checkpoint")
+                    .because("an .mlir file names weights, but does not hold "
+                             "them")
+                    .fix("add --checkpoint=DIR (pass option 'checkpoint')"));
   auto opened = moert::Checkpoint::open(checkpointPath);
   if (!opened.ok())
     return fail(std::move(opened).status());
