@@ -479,7 +479,7 @@ LogicalResult mlir::moe::reference::runElementwiseOp(Operation *op,
       return frame.set(op, constant, ofFloat(number.getValueAsDouble()));
     if (auto number = dyn_cast<IntegerAttr>(constant.getValue()))
       return frame.set(op, constant, ofInt(number.getValue().getSExtValue()));
-    if (!elements)
+    if (!elements || !(isa<FloatType>(type) || type.isIntOrIndex()))
       return op->emitOpError("has a value that the interpreter cannot read");
     SmallVector<Scalar> values;
     if (isa<FloatType>(type))

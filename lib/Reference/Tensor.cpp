@@ -44,7 +44,15 @@ double mlir::moe::reference::roundToType(double value, Type type) {
     return roundToFormat(value, 7, -126, 127);
   if (type.isF16())
     return roundToFormat(value, 10, -14, 15);
-  return value;
+  if (type.isF64())
+    return value;
+  APFloat number(value);
+  bool losesInfo;
+  number.convert(cast<FloatType>(type).getFloatSemantics(),
+                 APFloat::rmNearestTiesToEven, &losesInfo);
+  number.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven,
+                 &losesInfo);
+  return number.convertToDouble();
 }
 
 int64_t mlir::moe::reference::wrapToType(int64_t value, Type type) {

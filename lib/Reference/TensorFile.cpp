@@ -216,6 +216,8 @@ static DType encode(const Tensor &tensor, std::vector<char> &bytes) {
       append(static_cast<uint8_t>(value != 0));
     else if (width <= 8)
       append(static_cast<int8_t>(value));
+    else if (width <= 16)
+      append(static_cast<int16_t>(value));
     else if (width <= 32)
       append(static_cast<int32_t>(value));
     else
@@ -223,6 +225,7 @@ static DType encode(const Tensor &tensor, std::vector<char> &bytes) {
   }
   return width == 1    ? DType::Bool
          : width <= 8  ? DType::I8
+         : width <= 16 ? DType::I16
          : width <= 32 ? DType::I32
                        : DType::I64;
 }
@@ -240,10 +243,9 @@ Status mlir::moe::reference::writeTensors(
       return Status::error(1, concat("'", path.file,
                                      "' is neither a .npy nor a .safetensors "
                                      "file"));
-    std::string name = path.tensor.empty() ? "output" : path.tensor;
-    if (!places.insert({path.file, path.isNpy() ? "" : name}).second)
+    if (!places.insert({path.file, path.isNpy() ? "" : path.tensor}).second)
       return Status::error(2, concat("two outputs go to ", path.file,
-                                     path.isNpy() ? "" : ":" + name));
+                                     path.isNpy() ? "" : ":" + path.tensor));
     std::vector<char> bytes;
     DType dtype = encode(tensor, bytes);
     std::vector<int64_t> shape(tensor.getShape());
@@ -252,7 +254,7 @@ Status mlir::moe::reference::writeTensors(
           moert::writeNpy(path.file, dtype, shape, bytes.data()));
       continue;
     }
-    files[path.file].specs.push_back({name, dtype, shape});
+    files[path.file].specs.push_back({path.tensor, dtype, shape});
     files[path.file].contents.push_back(std::move(bytes));
   }
   for (const auto &[name, file] : files) {

@@ -1,7 +1,7 @@
 // The command line: files in and out, comparison, ranks, routing, errors.
 
 // RUN: rm -rf %t && mkdir %t
-// RUN: moe-interpret %s --function=make --output=@%t/a.npy --output=c=@%t/s.safetensors:c --output=b=@%t/s.safetensors:b
+// RUN: moe-interpret %s --function=make --output=@%t/a.npy --output=c=@%t/s.safetensors --output=b=@%t/s.safetensors:b
 // RUN: moe-interpret %s --function=add --input=@%t/a.npy --input=@%t/s.safetensors:b --print | FileCheck %s --check-prefix=ADD
 // RUN: moe-interpret %s --function=add --input=v=@%t/s.safetensors:b --input=u=@%t/a.npy --output=@%t/y.npy
 // RUN: moe-interpret %s --function=add --input=@%t/a.npy --input=@%t/s.safetensors:b --expected-output=@%t/y.npy | FileCheck %s --check-prefix=SAME

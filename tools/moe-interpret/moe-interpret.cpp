@@ -56,7 +56,8 @@ static cl::list<std::string>
                     "order of arguments"));
 static cl::list<std::string>
     outputs("output", cl::cat(category),
-            cl::desc("[NAME=]@FILE to write, in order of results"));
+            cl::desc("[NAME=]@FILE.npy or [NAME=]@FILE.safetensors[:TENSOR] to "
+                     "write, in order of results"));
 static cl::list<std::string>
     expected("expected-output", cl::cat(category),
              cl::desc("[NAME=]@FILE to compare with, in order of results"));
@@ -352,9 +353,12 @@ static Status runFunction(func::FuncOp function, ProcessGrid &grid,
         printTensor(tensor, 0, position);
         llvm::outs() << "\n";
       }
-      if (!outputFiles[i].empty())
-        written.push_back(
-            {TensorPath::parse(forRank(outputFiles[i], rank)), tensor});
+      if (!outputFiles[i].empty()) {
+        TensorPath path = TensorPath::parse(forRank(outputFiles[i], rank));
+        if (path.tensor.empty())
+          path.tensor = outputNames[i];
+        written.push_back({path, tensor});
+      }
       if (!expectedFiles[i].empty()) {
         Status status = compareOutput(tensor, name,
                                       forRank(expectedFiles[i], rank), context);

@@ -39,7 +39,7 @@ union Scalar {
   int64_t i;
 };
 
-/// `value` rounded to nearest even in f32, bf16 or f16; f64 stays.
+/// `value` rounded to nearest even in a float type.
 double roundToType(double value, Type type);
 
 /// `value` with its bits above the width of `type` replaced by its sign.

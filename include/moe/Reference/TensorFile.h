@@ -39,7 +39,7 @@ moert::StatusOr<Tensor> readAnyTensor(const TensorPath &path,
                                       MLIRContext *context);
 
 /// Writes each tensor rounded to its element type. Tensors of one safetensors
-/// file are written together, under their tensor names ("output" without).
+/// file are written together, under their tensor names.
 /// MOE0011, or MOE0002 when one place is named twice.
 moert::Status
 writeTensors(const std::vector<std::pair<TensorPath, Tensor>> &tensors);
