@@ -31,6 +31,7 @@
 #include <dlfcn.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <utility>
 
 using namespace mlir;
 using namespace moe_test;
@@ -132,9 +133,16 @@ std::vector<int> Kernels::levelsOf(const std::string &name) const {
           __builtin_cpu_supports("avx512vl"),
       false};
   std::vector<int> levels;
-  for (int level = 0; level < MOERT_ISA_COUNT; ++level)
-    if (supported[level] && entry(name).fn[level])
+  static bool reported[MOERT_ISA_COUNT] = {};
+  for (int level = 0; level < MOERT_ISA_COUNT; ++level) {
+    if (!entry(name).fn[level])
+      continue;
+    if (supported[level])
       levels.push_back(level);
+    else if (!std::exchange(reported[level], true))
+      llvm::outs() << "level " << levelName(level)
+                   << " is not run: this machine has no such CPU\n";
+  }
   return levels;
 }
 

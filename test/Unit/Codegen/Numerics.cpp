@@ -108,8 +108,9 @@ static std::vector<int> order(const std::vector<float> &keys) {
   std::vector<int> indices(keys.size());
   for (size_t i = 0; i < keys.size(); ++i)
     indices[i] = i;
-  std::stable_sort(indices.begin(), indices.end(), [&](int e, int f) {
-    return comparable(keys[e]) > comparable(keys[f]);
+  std::sort(indices.begin(), indices.end(), [&](int e, int f) {
+    float x = comparable(keys[e]), y = comparable(keys[f]);
+    return x > y || (x == y && e < f);
   });
   return indices;
 }
