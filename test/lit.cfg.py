@@ -51,7 +51,8 @@ if config.moe_asan:
 config.available_features.add(platform.machine())
 try:
     with open("/proc/cpuinfo") as cpuinfo:
-        flags = set(re.search(r"flags\s*: (.*)", cpuinfo.read()).group(1).split())
+        flags = re.search(r"flags\s*: (.*)", cpuinfo.read()).group(1)
+        flags = set(flags.split())
 except (OSError, AttributeError):
     flags = set()
 for feature, needed in {

@@ -10,13 +10,13 @@
 
 #include "moe/Support/Version.h"
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Config/llvm-config.h"
 #include "llvm/Option/ArgList.h"
 #include "llvm/Option/OptTable.h"
 #include "llvm/Option/Option.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
-#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/StringSaver.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -59,8 +59,7 @@ public:
 
 bool CompileArgs::isInputIR() const {
   StringRef extension = llvm::sys::path::extension(input);
-  return from || input == "-" || extension == ".mlir" ||
-         extension == ".mlirbc";
+  return from || input == "-" || extension == ".mlir" || extension == ".mlirbc";
 }
 
 static std::string helpText(const opt::OptTable &table) {
@@ -105,17 +104,15 @@ moert::StatusOr<CompileArgs> moe::parseCompileArgs(int argc, char **argv) {
   opt::InputArgList parsed = table.ParseArgs(
       ArrayRef<const char *>(argv + 1, argc - 1), missingIndex, missingCount);
   if (missingCount)
-    return usage("option '" +
-                     std::string(parsed.getArgString(missingIndex)) +
+    return usage("option '" + std::string(parsed.getArgString(missingIndex)) +
                      "' needs a value",
                  "run 'moe-compile --help' for the values");
   if (opt::Arg *unknown = parsed.getLastArg(OPT_UNKNOWN)) {
     std::string text = unknown->getAsString(parsed), nearest;
     unsigned distance = table.findNearest(text, nearest);
     return usage("unknown option '" + text + "'",
-                 distance <= 3
-                     ? "did you mean '" + nearest + "'?"
-                     : "run 'moe-compile --help' for the list");
+                 distance <= 3 ? "did you mean '" + nearest + "'?"
+                               : "run 'moe-compile --help' for the list");
   }
 
   CompileArgs args;
@@ -151,8 +148,8 @@ moert::StatusOr<CompileArgs> moe::parseCompileArgs(int argc, char **argv) {
     if (const opt::Arg *arg = parsed.getLastArg(id)) {
       phase = symbolizePhase(arg->getValue());
       if (!phase)
-        return usage("'" + std::string(arg->getValue()) +
-                         "' is no phase (" + flag.str() + ")",
+        return usage("'" + std::string(arg->getValue()) + "' is no phase (" +
+                         flag.str() + ")",
                      "use one of: " + listPhases());
     }
     return {};

@@ -107,8 +107,8 @@ void Compilation::printDiagnostic(Diagnostic &diagnostic) {
   if (auto loc = diagnostic.getLocation()->findInstanceOf<FileLineColLoc>()) {
     if (sources.getNumBuffers() &&
         loc.getFilename() == sources.getMemoryBuffer(1)->getBufferIdentifier())
-      where = sources.FindLocForLineAndColumn(1, loc.getLine(),
-                                              loc.getColumn());
+      where =
+          sources.FindLocForLineAndColumn(1, loc.getLine(), loc.getColumn());
     if (!where.isValid())
       llvm::errs() << loc.getFilename().getValue() << ":" << loc.getLine()
                    << ":" << loc.getColumn() << ": ";
@@ -150,8 +150,8 @@ int Compilation::load() {
   }
   auto buffer = llvm::MemoryBuffer::getFileOrSTDIN(args.input);
   if (!buffer)
-    return report(Status::error(10, "cannot read '" + args.input + "': " +
-                                        buffer.getError().message())
+    return report(Status::error(10, "cannot read '" + args.input +
+                                        "': " + buffer.getError().message())
                       .fix("check the path of the model"));
   sources.AddNewSourceBuffer(std::move(*buffer), llvm::SMLoc());
   module = parseSourceFile<ModuleOp>(sources, &context);
@@ -300,15 +300,15 @@ void Compilation::describe() {
   os << "model    ";
   if (auto model = (*module)->getAttrOfType<DictionaryAttr>("moe.model"))
     os << text(model.get("name")) << " (" << text(model.get("arch")) << "), "
-       << text(model.get("layers")) << " layers, "
-       << text(model.get("experts")) << " experts, top-"
-       << text(model.get("top_k")) << "\n";
+       << text(model.get("layers")) << " layers, " << text(model.get("experts"))
+       << " experts, top-" << text(model.get("top_k")) << "\n";
   else
     os << path::filename(args.input) << "\n";
   os << "target   ";
-  llvm::interleaveComma(
-      (*module)->getAttrOfType<ArrayAttr>("moe.targets").getAsRange<StringAttr>(),
-      os, [&](StringAttr name) { os << name.getValue(); });
+  llvm::interleaveComma((*module)
+                            ->getAttrOfType<ArrayAttr>("moe.targets")
+                            .getAsRange<StringAttr>(),
+                        os, [&](StringAttr name) { os << name.getValue(); });
   uint64_t bytes = 0;
   for (auto weight : module->getOps<WeightOp>()) {
     auto type = cast<ShapedType>(weight.getType());

@@ -152,8 +152,8 @@ Status describeSignal(int signal) {
         .because("the disk is full or a limit on file sizes was reached")
         .fix("make room, or choose another place with -o");
   if (signal == SIGKILL)
-    return Status::error(9001, "the compiler was killed by signal 9 (" + name +
-                                   ")")
+    return Status::error(9001,
+                         "the compiler was killed by signal 9 (" + name + ")")
         .because("something outside stopped it, often the system for lack of "
                  "memory")
         .fix("make memory free and try again");
@@ -226,8 +226,7 @@ int superviseChild(const CompileArgs &args, int argc, char **argv) {
     uint64_t size = 0;
     fs::file_size(args.output, size);
     if (!args.quiet)
-      llvm::errs() << "wrote    " << args.output << " (" << size
-                   << " bytes)\n";
+      llvm::errs() << "wrote    " << args.output << " (" << size << " bytes)\n";
   }
   return 0;
 }

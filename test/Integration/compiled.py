@@ -241,7 +241,8 @@ def run_golden(names):
     families = set()
     for name in directories:
         directory = os.path.join(GOLDEN, name)
-        golden = tensorfile.read(os.path.join(directory, "golden.safetensors"))[0]
+        golden_path = os.path.join(directory, "golden.safetensors")
+        golden = tensorfile.read(golden_path)[0]
         families.add(name.split("-")[0])
         worst = {}
         with tempfile.TemporaryDirectory() as scratch:
@@ -316,7 +317,8 @@ def check_function(levels, paths, weights, module, function, inputs, where,
                 continue
             nans = np.isnan(tensorfile.to_f32(b))
             found_tensor = tensorfile.Tensor(b.dtype, a)
-            if not np.array_equal(np.isnan(tensorfile.to_f32(found_tensor)), nans):
+            found_nans = np.isnan(tensorfile.to_f32(found_tensor))
+            if not np.array_equal(found_nans, nans):
                 raise Mismatch(f"{here}: {key} has NaNs elsewhere")
             if nans.any():
                 continue
@@ -366,7 +368,8 @@ def run_examples(files):
                     by_token = all("?" in kind for _, kind in function.outputs)
                     check_function(
                         levels, paths, weights, path, function, inputs,
-                        f"{os.path.basename(path)}: {function.name}, {n} tokens",
+                        f"{os.path.basename(path)}: {function.name}, "
+                        f"{n} tokens",
                         scratch, by_token,
                     )
                 count += 1
@@ -403,9 +406,11 @@ def run_shapes():
                 f"--out={model}", f"--seed={h}", *extra,
             )
             module = os.path.join(scratch, "model.mlir")
-            tool("moe-compile", model, "-q", "--compile-to=import", "-o", module)
+            phase = "--compile-to=import"
+            tool("moe-compile", model, "-q", phase, "-o", module)
             with open(module, encoding="utf-8") as source:
-                layer = re.search(r"@layers\.(\d+)\.mlp", source.read()).group(1)
+                text = source.read()
+                layer = re.search(r"@layers\.(\d+)\.mlp", text).group(1)
             kind = f"tensor<?x{h}x{dtype}>"
             function = semantics.Function(
                 f"func.func @layers.{layer}.mlp(%x: {kind}) -> {kind} {{"
@@ -415,7 +420,8 @@ def run_shapes():
             for n in (0, 1, 2, 17, 1000):
                 x = rng.standard_normal((n, h), np.float32)
                 # Equal tokens visit equal experts; the others get none.
-                for what, rows in (("random", x), ("equal", x[:1].repeat(n, 0))):
+                equal = x[:1].repeat(n, 0)
+                for what, rows in (("random", x), ("equal", equal)):
                     check_function(
                         levels, paths, model, module, function,
                         {"x": tensorfile.from_f32(rows, dtype.upper())},

@@ -104,7 +104,8 @@ def resolve(tree, inside, include):
     """A private header's path, relative to its folder, as a public one's."""
     if not include.startswith(".."):
         return include
-    path = posixpath.normpath(posixpath.join(posixpath.dirname(inside), include))
+    path = posixpath.join(posixpath.dirname(inside), include)
+    path = posixpath.normpath(path)
     return ("moert/" if tree.startswith("runtime") else "moe/") + path
 
 

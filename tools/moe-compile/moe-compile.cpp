@@ -8,4 +8,6 @@
 
 #include "moe/Tools/Tools.h"
 
-int main(int argc, char **argv) { return mlir::moe::moeCompileMain(argc, argv); }
+int main(int argc, char **argv) {
+  return mlir::moe::moeCompileMain(argc, argv);
+}
