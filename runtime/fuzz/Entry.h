@@ -1,5 +1,4 @@
-//===- Entry.h - Entry points of the fuzzers
-//-------------------------------===//
+//===- Entry.h - Entry points of the fuzzers ------------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

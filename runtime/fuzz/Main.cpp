@@ -1,5 +1,4 @@
-//===- Main.cpp - A libFuzzer target
-//---------------------------------------===//
+//===- Main.cpp - A libFuzzer target --------------------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- CAPI.cpp - C interface of the MoE runtime
-//---------------------------===//
+//===- CAPI.cpp - C interface of the MoE runtime --------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

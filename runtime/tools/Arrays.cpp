@@ -1,5 +1,4 @@
-//===- Arrays.cpp - Arrays from and to files
-//-------------------------------===//
+//===- Arrays.cpp - Arrays from and to files ------------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

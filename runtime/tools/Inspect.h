@@ -1,5 +1,4 @@
-//===- Inspect.h - Reports about an artifact
-//-------------------------------===//
+//===- Inspect.h - Reports about an artifact ------------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

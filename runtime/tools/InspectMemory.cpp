@@ -1,5 +1,4 @@
-//===- InspectMemory.cpp - Predicts the peak memory of moe-run
-//-------------===//
+//===- InspectMemory.cpp - Predicts the peak memory of moe-run ------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- InspectPlan.cpp - A readable listing of a plan
-//----------------------===//
+//===- InspectPlan.cpp - A readable listing of a plan ---------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- ToolSupport.h - What the command-line tools share
-//-------------------===//
+//===- ToolSupport.h - What the command-line tools share ------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- moe-inspect.cpp - Shows what an artifact holds
-//----------------------===//
+//===- moe-inspect.cpp - Shows what an artifact holds ---------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

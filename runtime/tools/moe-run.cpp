@@ -1,5 +1,4 @@
-//===- moe-run.cpp - Runs a function of an artifact
-//------------------------===//
+//===- moe-run.cpp - Runs a function of an artifact -----------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- moert.h - C interface of the MoE runtime
-//----------------------------===//
+//===- moert.h - C interface of the MoE runtime ---------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- Checkpoint.cpp - The safetensors files of a model
-//-------------------===//
+//===- Checkpoint.cpp - The safetensors files of a model ------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- DType.cpp - Element types of tensors in files
-//-----------------------===//
+//===- DType.cpp - Element types of tensors in files ----------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

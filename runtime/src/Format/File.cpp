@@ -1,5 +1,4 @@
-//===- File.cpp - Mapped input files and atomic output files
-//---------------===//
+//===- File.cpp - Mapped input files and atomic output files --------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

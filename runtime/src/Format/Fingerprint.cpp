@@ -1,5 +1,4 @@
-//===- Fingerprint.cpp - Identity of a set of weights
-//----------------------===//
+//===- Fingerprint.cpp - Identity of a set of weights ---------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- Npy.cpp - Reading and writing .npy files
-//----------------------------===//
+//===- Npy.cpp - Reading and writing .npy files ---------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- Packing.cpp - Executes packing recipes
-//------------------------------===//
+//===- Packing.cpp - Executes packing recipes -----------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- PlanEval.cpp - Evaluating plans for given sizes
-//---------------------===//
+//===- PlanEval.cpp - Evaluating plans for given sizes --------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- PlanReader.cpp - Verifying execution plans
-//--------------------------===//
+//===- PlanReader.cpp - Verifying execution plans -------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -46,6 +45,15 @@ private:
   const char *what;
   std::unordered_set<std::string_view> seen;
 };
+
+/// The FlatBuffers verifier checks where a vector's length lies, not where its
+/// elements of 8 bytes do.
+template <typename T>
+Status checkAligned(const flatbuffers::Vector<T> *vector) {
+  if (vector && reinterpret_cast<uintptr_t>(vector->Data()) % 8)
+    return bad("plan has a list that is not aligned");
+  return {};
+}
 
 template <typename T> uint64_t sizeOf(const flatbuffers::Vector<T> *vector) {
   return vector ? vector->size() : 0;
@@ -107,6 +115,7 @@ private:
     MOE_RETURN_IF_ERROR(names.add(tensor.name()->string_view()));
     if (tensor.dtype() > fb::DType::MAX)
       return fail("has an input or output of an unknown element type");
+    MOE_RETURN_IF_ERROR(checkAligned(tensor.dims()));
     if (tensor.dims()->size() > 64)
       return fail("has an input or output of more than 64 dimensions");
     for (const fb::Dim *dim : *tensor.dims()) {
@@ -122,6 +131,7 @@ private:
   }
 
   Status verifyAffine(const fb::Affine &affine) {
+    MOE_RETURN_IF_ERROR(checkAligned(affine.coefficients()));
     uint64_t count = sizeOf(affine.coefficients());
     if (count != 0 && count != symbolCount)
       return fail(concat("has an expression of ", count, " symbols, not ",
@@ -158,6 +168,7 @@ private:
   }
 
   Status verifyVariant(const fb::Variant &variant) {
+    MOE_RETURN_IF_ERROR(checkAligned(variant.guards()));
     if (variant.guards())
       for (const fb::Guard *guard : *variant.guards())
         if (guard->symbol() >= symbolCount || guard->lo() > guard->hi())
@@ -252,6 +263,8 @@ Status verifyConstants(const fb::Plan &plan) {
   UniqueNames weights("weight"), constants("constant");
   for (const fb::Weight *weight : *plan.weights()) {
     MOE_RETURN_IF_ERROR(weights.add(weight->name()->string_view()));
+    MOE_RETURN_IF_ERROR(checkAligned(weight->shape()));
+    MOE_RETURN_IF_ERROR(checkAligned(weight->source_shape()));
     for (const flatbuffers::String *source : *weight->sources())
       MOE_RETURN_IF_ERROR(checkName("tensor", source->string_view()));
     MOE_RETURN_IF_ERROR(verifyWeight(*weight));
@@ -272,6 +285,7 @@ Status verifyConstants(const fb::Plan &plan) {
     return bad(concat("plan has ", sizeOf(offsets),
                       " offsets of embedded constants, not ",
                       plan.constants()->size()));
+  MOE_RETURN_IF_ERROR(checkAligned(offsets));
   if (offsets)
     for (uint64_t offset : *offsets)
       if (offset % 64)

@@ -1,5 +1,4 @@
-//===- Recipe.cpp - Shapes and sizes of packing recipes
-//--------------------===//
+//===- Recipe.cpp - Shapes and sizes of packing recipes -------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- Safetensors.cpp - Reading and writing safetensors
-//-------------------===//
+//===- Safetensors.cpp - Reading and writing safetensors ------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

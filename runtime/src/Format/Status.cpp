@@ -1,5 +1,4 @@
-//===- Status.cpp - Errors as values
-//---------------------------------------===//
+//===- Status.cpp - Errors as values --------------------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

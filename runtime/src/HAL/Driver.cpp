@@ -1,5 +1,4 @@
-//===- Driver.cpp - Registry of drivers
-//------------------------------------===//
+//===- Driver.cpp - What all drivers share --------------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -9,7 +8,7 @@
 
 #include "moert/HAL/Driver.h"
 
-#include "../Drivers/CPU/CpuDriver.h"
+#include <mutex>
 
 using namespace moert;
 using namespace moert::hal;
@@ -21,14 +20,9 @@ Deadline hal::deadlineIn(double seconds) {
              std::chrono::duration<double>(limited));
 }
 
-const std::vector<Driver *> &hal::drivers() {
-  static const std::vector<Driver *> all = {cpuDriver()};
-  return all;
-}
-
-Driver *hal::findDriver(std::string_view name) {
-  for (Driver *driver : drivers())
-    if (driver->name() == name)
-      return driver;
-  return nullptr;
+void hal::keepForever(std::shared_ptr<void> object) {
+  static std::mutex mutex;
+  static auto *kept = new std::vector<std::shared_ptr<void>>();
+  std::lock_guard<std::mutex> lock(mutex);
+  kept->push_back(std::move(object));
 }

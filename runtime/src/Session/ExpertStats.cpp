@@ -1,5 +1,4 @@
-//===- ExpertStats.cpp - How often each expert was chosen
-//------------------===//
+//===- ExpertStats.cpp - How often each expert was chosen -----------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

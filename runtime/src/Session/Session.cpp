@@ -1,5 +1,4 @@
-//===- Session.cpp - Running the functions of an artifact
-//------------------===//
+//===- Session.cpp - Running the functions of an artifact -----------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -132,10 +131,10 @@ Session::~Session() {
   if (!broken)
     return;
   // A worker that missed its deadline may still use all of this.
-  (void)new WeightStore(std::move(store));
-  (void)code.release();
-  (void)workspace.release();
-  (void)timeline.release();
+  hal::keepForever(std::make_shared<WeightStore>(std::move(store)));
+  hal::keepForever(std::move(code));
+  hal::keepForever(std::move(workspace));
+  hal::keepForever(std::move(timeline));
 }
 
 StatusOr<std::vector<std::vector<int64_t>>> Session::outputShapes(

@@ -1,5 +1,4 @@
-//===- CApiTest.cpp - Tests of the C interface
-//-----------------------------===//
+//===- CApiTest.cpp - Tests of the C interface ----------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

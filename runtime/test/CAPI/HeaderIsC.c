@@ -1,5 +1,4 @@
-//===- HeaderIsC.c - moert.h is a C header
-//---------------------------------===//
+//===- HeaderIsC.c - moert.h is a C header --------------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

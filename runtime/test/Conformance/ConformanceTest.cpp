@@ -1,5 +1,4 @@
-//===- ConformanceTest.cpp - What every driver must do
-//---------------------===//
+//===- ConformanceTest.cpp - What every driver must do --------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

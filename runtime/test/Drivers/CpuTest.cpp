@@ -1,5 +1,4 @@
-//===- CpuTest.cpp - Tests of the CPU driver
-//-------------------------------===//
+//===- CpuTest.cpp - Tests of the CPU driver ------------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- ArtifactTest.cpp - Tests of reading whole artifacts
-//-----------------===//
+//===- ArtifactTest.cpp - Tests of reading whole artifacts ----------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

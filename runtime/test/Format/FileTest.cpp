@@ -1,5 +1,4 @@
-//===- FileTest.cpp - Tests of mapped and atomic files
-//---------------------===//
+//===- FileTest.cpp - Tests of mapped and atomic files --------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- NpyTest.cpp - Tests of .npy files
-//-----------------------------------===//
+//===- NpyTest.cpp - Tests of .npy files ----------------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- PackingTest.cpp - Tests of packing recipes
-//--------------------------===//
+//===- PackingTest.cpp - Tests of packing recipes -------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- PlanReaderTest.cpp - Tests of the plan verifier
-//---------------------===//
+//===- PlanReaderTest.cpp - Tests of the plan verifier --------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

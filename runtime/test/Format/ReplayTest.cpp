@@ -1,5 +1,4 @@
-//===- ReplayTest.cpp - Replays the corpus of the fuzzers
-//------------------===//
+//===- ReplayTest.cpp - Replays the corpus of the fuzzers -----------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

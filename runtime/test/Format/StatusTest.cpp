@@ -1,5 +1,4 @@
-//===- StatusTest.cpp - Tests of errors as values
-//--------------------------===//
+//===- StatusTest.cpp - Tests of errors as values -------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

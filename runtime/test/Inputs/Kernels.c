@@ -1,5 +1,4 @@
-//===- Kernels.c - Kernels of the test artifacts
-//---------------------------===//
+//===- Kernels.c - Kernels of the test artifacts --------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- SessionTest.cpp - Tests of sessions
-//---------------------------------===//
+//===- SessionTest.cpp - Tests of sessions --------------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

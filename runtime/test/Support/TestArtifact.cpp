@@ -1,5 +1,4 @@
-//===- TestArtifact.cpp - Builds small artifacts for tests
-//-----------------===//
+//===- TestArtifact.cpp - Builds small artifacts for tests ----------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

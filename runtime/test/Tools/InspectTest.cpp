@@ -1,5 +1,4 @@
-//===- InspectTest.cpp - Tests of the tool moe-inspect
-//---------------------===//
+//===- InspectTest.cpp - Tests of the tool moe-inspect --------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

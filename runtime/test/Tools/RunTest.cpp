@@ -1,5 +1,4 @@
-//===- RunTest.cpp - Tests of the tool moe-run
-//-----------------------------===//
+//===- RunTest.cpp - Tests of the tool moe-run ----------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- Trace.h - Time line of a session
-//------------------------------------===//
+//===- Trace.h - Time line of a session -----------------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

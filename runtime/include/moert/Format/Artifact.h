@@ -1,5 +1,4 @@
-//===- Artifact.h - Reading a model.moe without running it
-//-----------------===//
+//===- Artifact.h - Reading a model.moe without running it ----------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

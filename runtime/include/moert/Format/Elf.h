@@ -1,5 +1,4 @@
-//===- Elf.h - Sections of an ELF shared object
-//----------------------------===//
+//===- Elf.h - Sections of an ELF shared object ---------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

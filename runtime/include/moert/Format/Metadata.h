@@ -1,5 +1,4 @@
-//===- Metadata.h - The JSON metadata of an artifact
-//-----------------------===//
+//===- Metadata.h - The JSON metadata of an artifact ----------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

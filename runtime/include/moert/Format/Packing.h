@@ -1,5 +1,4 @@
-//===- Packing.h - From a checkpoint's tensors to a kernel's bytes
-//---------===//
+//===- Packing.h - From a checkpoint's tensors to a kernel's bytes --------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- PlanReader.h - Verifying and evaluating execution plans
-//-------------===//
+//===- PlanReader.h - Verifying and evaluating execution plans ------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- Safetensors.h - Reading and writing safetensors files
-//---------------===//
+//===- Safetensors.h - Reading and writing safetensors files --------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- Driver.h - The interfaces of a compute device
-//-----------------------===//
+//===- Driver.h - The interfaces of a compute device ----------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -41,6 +40,10 @@ using Deadline = std::chrono::steady_clock::time_point;
 
 /// `seconds` from now; a day when that is longer.
 Deadline deadlineIn(double seconds);
+
+/// Keeps an object until the process ends: what a worker may still use after
+/// it missed its deadline.
+void keepForever(std::shared_ptr<void> object);
 
 /// Memory that kernels can read and write.
 class Buffer {

@@ -1,5 +1,4 @@
-//===- Session.h - Running the functions of an artifact
-//--------------------===//
+//===- Session.h - Running the functions of an artifact -------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

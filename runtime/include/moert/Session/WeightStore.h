@@ -1,5 +1,4 @@
-//===- WeightStore.h - The constants of a plan on a device
-//-----------------===//
+//===- WeightStore.h - The constants of a plan on a device ----------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

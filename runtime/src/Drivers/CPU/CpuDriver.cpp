@@ -1,5 +1,4 @@
-//===- CpuDriver.cpp - The CPU as a device
-//---------------------------------===//
+//===- CpuDriver.cpp - The CPU as a device --------------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -69,7 +68,7 @@ public:
     // A worker that missed its deadline may still use its scratch.
     if (pool && pool->broken())
       for (std::unique_ptr<Buffer> &scratch : scratches)
-        scratch.release();
+        keepForever(std::move(scratch));
   }
 
   DeviceInfo info() const override { return {"cpu", workers, isaName(level)}; }
@@ -223,8 +222,8 @@ Status CpuDevice::parallelFor(int64_t count,
           l->body(i);
       },
       loop.get());
-  if (!status.ok())
-    loop.release();
+  if (status.number() == 15)
+    keepForever(std::shared_ptr<Loop>(std::move(loop)));
   return status;
 }
 
@@ -254,7 +253,8 @@ Status CpuStream::dispatch(const Executable &executable,
       },
       dispatching.get());
   if (!status.ok()) {
-    dispatching.release();
+    if (status.number() == 15)
+      keepForever(std::shared_ptr<Dispatching>(std::move(dispatching)));
     return std::move(status).context(
         concat("while running '", info.label, "'"));
   }

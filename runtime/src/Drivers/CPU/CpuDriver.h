@@ -1,5 +1,4 @@
-//===- CpuDriver.h - The CPU as a device
-//-----------------------------------===//
+//===- CpuDriver.h - The CPU as a device ----------------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

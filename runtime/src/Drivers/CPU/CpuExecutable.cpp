@@ -1,5 +1,4 @@
-//===- CpuExecutable.cpp - Kernels of an artifact on the CPU
-//---------------===//
+//===- CpuExecutable.cpp - Kernels of an artifact on the CPU --------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- CpuFeatures.h - Instruction set levels of this machine
-//--------------===//
+//===- CpuFeatures.h - Instruction set levels of this machine -------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

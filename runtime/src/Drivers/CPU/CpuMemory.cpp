@@ -1,5 +1,4 @@
-//===- CpuMemory.cpp - Buffers in host memory
-//------------------------------===//
+//===- CpuMemory.cpp - Buffers in host memory -----------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- CpuMemory.h - Buffers in host memory
-//--------------------------------===//
+//===- CpuMemory.h - Buffers in host memory -------------------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,4 @@
-//===- ThreadPool.cpp - Persistent workers for dispatches
-//------------------===//
+//===- ThreadPool.cpp - Persistent workers for dispatches -----------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
