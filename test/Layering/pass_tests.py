@@ -34,7 +34,7 @@ def passes(td):
 
 def runs(file, flag):
     """Whether a RUN line of `file` names the flag."""
-    wanted = re.compile(r"(?<![\w-])" + re.escape(flag) + r"(?![\w-])")
+    wanted = re.compile(r"(?<!\w)(?<!\w-)" + re.escape(flag) + r"(?![\w-])")
     return any(
         wanted.search(line)
         for line in file.read_text(errors="replace").splitlines()

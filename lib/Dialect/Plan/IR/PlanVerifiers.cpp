@@ -1,4 +1,4 @@
-//===- PlanVerifiers.cpp - Verifiers of the plan dialect -----------------===//
+//===- PlanVerifiers.cpp - Verifiers of the plan dialect ------------------===//
 //
 // Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
