@@ -46,6 +46,14 @@ static LogicalResult checkRowWise(linalg::LinalgOp op, std::string &why) {
     }
     rowLoop = dim.getPosition();
   }
+  SmallVector<unsigned> reductions;
+  op.getReductionDims(reductions);
+  for (OpOperand &init : op.getDpsInitsMutable())
+    for (unsigned dim : reductions)
+      if (op.getMatchingIndexingMap(&init).isFunctionOfDim(dim)) {
+        why = "it writes along a dimension that it reduces";
+        return failure();
+      }
   if (!rowLoop)
     return success();
   if (op.getIteratorTypesArray()[*rowLoop] != utils::IteratorType::parallel) {

@@ -76,6 +76,26 @@ static bool isStorable(Type type) {
          type.isInteger(32) || type.isInteger(8);
 }
 
+// Sizes in bytes are 64-bit numbers: of at most 2^31 rows, padded to blocks of
+// 16, of four bytes an element.
+static constexpr int64_t kMaxRowElements = int64_t(1) << 24;
+static constexpr int64_t kMaxStaticElements = int64_t(1) << 40;
+
+/// Whether the static extents are small enough to compute with.
+static bool hasSize(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  if (!tensor)
+    return true;
+  int64_t limit =
+      tensor.hasStaticShape() ? kMaxStaticElements : kMaxRowElements;
+  int64_t elements = 1;
+  for (int64_t extent : tensor.getShape())
+    if (!ShapedType::isDynamic(extent) &&
+        (llvm::MulOverflow(elements, extent, elements) || elements > limit))
+      return false;
+  return true;
+}
+
 LogicalResult RoutedVerifier::verifySignature() {
   StringRef name = func.getSymName();
   if (func.isDeclaration())
@@ -103,6 +123,12 @@ LogicalResult RoutedVerifier::verifySignature() {
 LogicalResult RoutedVerifier::verifyElements(Operation &op) {
   SmallVector<Type> types(op.getOperandTypes());
   llvm::append_range(types, op.getResultTypes());
+  for (Type type : types)
+    if (!hasSize(type))
+      return op.emitError()
+             << "'" << op.getName() << "' handles a value of type " << type
+             << "; a row has at most " << kMaxRowElements
+             << " elements, a static tensor " << kMaxStaticElements;
   for (Type type : types)
     if (!isStorable(getElementTypeOrSelf(type)))
       return op.emitError()

@@ -272,6 +272,22 @@ func.func @softmax_over_tokens(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
 
 // -----
 
+func.func @writes_reduced(%x: tensor<?x4xf32>, %e: tensor<?xf32>)
+    -> tensor<?x4xf32> {
+  // expected-error@below {{'linalg.generic' is not token-wise: it writes along a dimension that it reduces}}
+  %y:2 = linalg.generic {indexing_maps = [affine_map<(m, n) -> (m, n)>,
+                                          affine_map<(m, n) -> (m)>],
+                         iterator_types = ["parallel", "reduction"]}
+      outs(%x, %e : tensor<?x4xf32>, tensor<?xf32>) {
+  ^bb0(%a: f32, %o: f32):
+    %v = arith.mulf %a, %o : f32
+    linalg.yield %v, %o : f32, f32
+  } -> (tensor<?x4xf32>, tensor<?xf32>)
+  return %y#0 : tensor<?x4xf32>
+}
+
+// -----
+
 // A kind of op that the pass knows nothing about.
 func.func @padded(%x: tensor<?x4xf32>) -> tensor<?x6xf32> {
   %zero = arith.constant 0.0 : f32

@@ -328,6 +328,23 @@ func.func @static_rows(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
 
 // -----
 
+// The size of a buffer in bytes must fit 64 bits.
+func.func @long_rows(%x: tensor<?x8xf32>, %y: tensor<?x16777217xf32>)
+    -> tensor<?x16777217xf32> {
+  // expected-error@below {{'func.return' handles a value of type 'tensor<?x16777217xf32>'; a row has at most 16777216 elements, a static tensor 1099511627776}}
+  return %y : tensor<?x16777217xf32>
+}
+
+// -----
+
+func.func @overflow(%x: tensor<?x8xf32>, %y: tensor<?x4294967296x4294967296xf32>)
+    -> tensor<?x4294967296x4294967296xf32> {
+  // expected-error@below {{'func.return' handles a value of type 'tensor<?x4294967296x4294967296xf32>'}}
+  return %y : tensor<?x4294967296x4294967296xf32>
+}
+
+// -----
+
 // An element that is no whole number of bytes has no place in a buffer.
 func.func @boolean(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
   // expected-error@below {{'moe.map_rows' exchanges a value of type 'tensor<?x8xi1>' with other kernels; expected elements of f32, bf16, f16, i64, i32 or i8}}
