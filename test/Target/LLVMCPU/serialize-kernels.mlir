@@ -1,4 +1,7 @@
 // RUN: moe-opt %s --moe-target | FileCheck %s
+// The last pass of that phase alone, on what the others leave.
+// RUN: moe-opt %s --moe-expand-kernels --moe-emit-ukernels --test-lower-amx-to-loops=always=false --moe-expand-math --moe-lower-kernel-abi -o %t.kernels
+// RUN: moe-opt %t.kernels --moe-serialize-kernels | FileCheck %s
 // RUN: moe-opt %s --moe-target -o %t.1
 // RUN: moe-opt %s --moe-target -o %t.2
 // RUN: cmp %t.1 %t.2

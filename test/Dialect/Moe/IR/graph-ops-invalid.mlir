@@ -51,6 +51,12 @@ moe.weight @moe_weight_c4_empty : tensor<8x4xf32> from ["w"] split [1, 4, 4, 1, 
 
 // -----
 
+// The source ends before.
+// expected-error @+1 {{C4: split [1, 2, 10, 2, 9] must have 0 <= begin < end <= extent}}
+moe.weight @moe_weight_c4_outside : tensor<8x4xf32> from ["w"] split [1, 2, 10, 2, 9]
+
+// -----
+
 // expected-error @+1 {{C4: split [1, 0, 9, 2, 16] must have a step >= 1 that divides end - begin = 9}}
 moe.weight @moe_weight_c4_step : tensor<8x4xf32> from ["w"] split [1, 0, 9, 2, 16]
 
