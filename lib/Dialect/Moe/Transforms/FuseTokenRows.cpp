@@ -46,8 +46,19 @@ static llvm::SetVector<Value> getReadValues(Operation *op) {
 /// all rows.
 static bool isRepeated(Operation *op) {
   if (op->hasTrait<OpTrait::ConstantLike>() ||
-      isa<tensor::DimOp, tensor::EmptyOp, linalg::FillOp>(op))
+      isa<tensor::DimOp, tensor::EmptyOp>(op))
     return true;
+  // A tensor that is filled, or reshaped before it is, has no value of its own
+  // unless some other op made it.
+  Value made;
+  if (auto fill = dyn_cast<linalg::FillOp>(op))
+    made = fill.getOutputs()[0];
+  else if (isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op))
+    made = op->getOperand(0);
+  if (made && isRowTensor(made.getType())) {
+    Operation *def = made.getDefiningOp();
+    return def && !isRoutedOp(def) && isRepeated(def);
+  }
   if (!isMemoryEffectFree(op) || op->getNumResults() == 0)
     return false;
   if (op->getNumRegions() == 0 &&

@@ -237,6 +237,34 @@ func.func @sizes(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
 
 // -----
 
+// A tensor is reshaped before it is filled; another is filled that was computed.
+// CHECK-LABEL: func @reshaped
+// CHECK: %[[R:[^ ,:]+]]:2 = moe.map_rows rows(%{{.*}} : tensor<?x4xf32>) -> tensor<?xf32>, tensor<?x4xf32>
+// CHECK: tensor.collapse_shape {{.*}} : tensor<1x1xf32> into tensor<1xf32>
+// CHECK: linalg.fill {{.*}} -> tensor<1xf32>
+// CHECK: math.tanh
+// CHECK: linalg.fill {{.*}} -> tensor<1x4xf32>
+// CHECK: return %[[R]]#0, %[[R]]#1
+func.func @reshaped(%x: tensor<?x4xf32>) -> (tensor<?xf32>, tensor<?x4xf32>) {
+  %c0 = arith.constant 0 : index
+  %half = arith.constant 0.5 : f32
+  %n = tensor.dim %x, %c0 : tensor<?x4xf32>
+  %e = tensor.empty(%n) : tensor<?x1xf32>
+  %f = tensor.collapse_shape %e [[0, 1]] : tensor<?x1xf32> into tensor<?xf32>
+  %z = linalg.fill ins(%half : f32) outs(%f : tensor<?xf32>) -> tensor<?xf32>
+  %s = linalg.reduce ins(%x : tensor<?x4xf32>) outs(%z : tensor<?xf32>)
+      dimensions = [1] (%a: f32, %b: f32) {
+    %c = arith.addf %a, %b : f32
+    linalg.yield %c : f32
+  }
+  %t = math.tanh %x : tensor<?x4xf32>
+  %y = linalg.fill ins(%half : f32) outs(%t : tensor<?x4xf32>)
+      -> tensor<?x4xf32>
+  return %s, %y : tensor<?xf32>, tensor<?x4xf32>
+}
+
+// -----
+
 // Dead code is dropped, an input that is returned stays.
 // CHECK-LABEL: func @nothing
 // CHECK-SAME: %[[X:[^ ,:]+]]: tensor<?x4xf32>
