@@ -8,6 +8,7 @@
 
 #include "moe/Reference/Tensor.h"
 
+#include "llvm/ADT/APFloat.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/raw_ostream.h"
 
