@@ -15,7 +15,9 @@
 // OUTPUT: error: the pass option 'output' is missing
 // BINARY: error: expected one plan.binary; run the phase 'target' first
 // FORMAT: error: 'plan.binary' op C1
-// CHECKPOINT: error: packed and embedded weights, and their hashes, need the checkpoint; give the pass option 'checkpoint' (moe-compile --checkpoint=DIR)
+// CHECKPOINT: error[MOE0002]: packed and embedded weights, and content hashes, need the checkpoint
+// CHECKPOINT: because an .mlir file names weights, but does not hold them
+// CHECKPOINT: fix: add --checkpoint=DIR (pass option 'checkpoint')
 // NONE: error[MOE0401]: no checkpoint at
 // MISSING: error[MOE0402]: 1 tensor does not match this artifact: tensor 'scale' is missing
 // SHAPE: error[MOE0402]: 1 tensor does not match this artifact: tensor 'scale' is F32 [9], needed is F32 [8]
