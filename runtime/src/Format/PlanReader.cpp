@@ -50,7 +50,9 @@ private:
 /// elements of 8 bytes do.
 template <typename T>
 Status checkAligned(const flatbuffers::Vector<T> *vector) {
-  if (vector && reinterpret_cast<uintptr_t>(vector->Data()) % 8)
+  // The writer does not pad where no element follows.
+  if (vector && vector->size() &&
+      reinterpret_cast<uintptr_t>(vector->Data()) % 8)
     return bad("plan has a list that is not aligned");
   return {};
 }
