@@ -10,6 +10,7 @@
 
 #include "moert/Format/Elf.h"
 #include "moert/Format/Metadata.h"
+#include "moert/Format/Offload.h"
 #include "moert/Format/PlanReader.h"
 
 using namespace moert;
@@ -31,12 +32,16 @@ void fuzz::plan(const uint8_t *data, size_t size) {
   for (const fb::Constant *constant : *(**plan)->constants())
     sink = sink + packedBytes(***plan, *constant).ok();
   for (const fb::Function *function : *(**plan)->functions()) {
-    (void)constantsOf(*function);
+    for (fb::DeviceKind device : {fb::DeviceKind::Cpu, fb::DeviceKind::Cuda})
+      (void)constantsOf(*function, device);
     for (int64_t value : {int64_t(0), int64_t(1), int64_t(17), INT64_MAX}) {
       std::vector<int64_t> symbols(
           function->symbols() ? function->symbols()->size() : 0, value);
-      const fb::Variant &variant = selectVariant(*function, symbols);
-      auto layout = layoutWorkspace(variant, symbols);
+      const fb::Variant *variant = nullptr;
+      for (fb::DeviceKind device : {fb::DeviceKind::Cuda, fb::DeviceKind::Cpu})
+        if (const fb::Variant *v = selectVariant(*function, symbols, device))
+          variant = v;
+      auto layout = layoutWorkspace(*variant, symbols);
       if (layout.ok())
         for (size_t i = 0; i < layout->offsets.size(); ++i)
           sink =
@@ -44,7 +49,7 @@ void fuzz::plan(const uint8_t *data, size_t size) {
       for (const fb::Tensor *output : *function->outputs())
         sink =
             sink + shapeBytes(evaluateShape(*output, symbols), 4).value_or(0);
-      for (const fb::CommandEntry *entry : *variant.commands()) {
+      for (const fb::CommandEntry *entry : *variant->commands()) {
         if (const fb::Copy *copy = entry->command_as_Copy())
           sink = sink + evaluate(*copy->size(), symbols).ok();
         else if (const fb::Dispatch *dispatch = entry->command_as_Dispatch())
@@ -74,6 +79,16 @@ void fuzz::elf(const uint8_t *data, size_t size) {
   for (const ElfSection &section : file->sections()) {
     touch(section.data, section.size);
     sink = sink + section.name.size();
+  }
+}
+
+void fuzz::offload(const uint8_t *data, size_t size) {
+  auto images = readOffloading(data, size, "fuzz");
+  if (!images.ok())
+    return;
+  for (const GpuImage &image : *images) {
+    touch(image.data, image.size);
+    sink = sink + image.ptxVersion().second + image.arch.name().size();
   }
 }
 

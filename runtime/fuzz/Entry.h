@@ -24,6 +24,7 @@ namespace moert::fuzz {
 void plan(const uint8_t *data, size_t size);
 void metadata(const uint8_t *data, size_t size);
 void elf(const uint8_t *data, size_t size);
+void offload(const uint8_t *data, size_t size);
 void safetensors(const uint8_t *data, size_t size);
 
 } // namespace moert::fuzz

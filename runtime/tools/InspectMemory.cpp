@@ -47,7 +47,8 @@ StatusOr<Report> tools::predictMemory(const Artifact &artifact,
     }
 
   // Headers of the weights, when they are here, are part of the baseline.
-  const std::vector<uint32_t> constants = constantsOf(function);
+  const std::vector<uint32_t> constants =
+      constantsOf(function, fb::DeviceKind::Cpu);
   StatusOr<std::shared_ptr<const Checkpoint>> checkpoint =
       plan.weights_mode() == fb::WeightsMode::External
           ? findCheckpoint(artifact, question.weights, &constants)
@@ -63,7 +64,8 @@ StatusOr<Report> tools::predictMemory(const Artifact &artifact,
                     .value_or(0);
   MOE_ASSIGN_OR_RETURN(
       WorkspaceLayout layout,
-      layoutWorkspace(selectVariant(function, symbols), symbols));
+      layoutWorkspace(*selectVariant(function, symbols, fb::DeviceKind::Cpu),
+                      symbols));
 
   // While loading, a constant is packed from one tensor at a time.
   const bool packs = plan.weights_mode() == fb::WeightsMode::External;

@@ -388,7 +388,7 @@ private:
     }
     uint64_t total = 0;
     const fb::Plan &plan = artifact->plan();
-    for (uint32_t index : constantsOf(*function)) {
+    for (uint32_t index : constantsOf(*function, fb::DeviceKind::Cpu)) {
       const fb::Constant &constant = *plan.constants()->Get(index);
       const auto &shape =
           *plan.weights()->Get(constant.weights()->Get(0))->shape();

@@ -8,6 +8,8 @@
 
 #include "moert/Format/Artifact.h"
 
+#include "moert/Format/KernelABI.h"
+
 #include <algorithm>
 #include <set>
 
@@ -66,6 +68,14 @@ Status Artifact::verify() {
       return damaged("artifact is damaged: the checksum of its code does not "
                      "match");
   }
+  if (const ElfSection *section = sections.find(offloadSection)) {
+    if (!meta.offloadHash.empty() &&
+        meta.offloadHash != xxh3Hex(section->data, section->size))
+      return damaged("artifact is damaged: the checksum of its GPU images does "
+                     "not match");
+    MOE_ASSIGN_OR_RETURN(gpuImages,
+                         readOffloading(section->data, section->size, path()));
+  }
   MOE_ASSIGN_OR_RETURN(verified,
                        readPlan(planBytes->data, planBytes->size, path()));
   if (meta.weightsFingerprint != plan().fingerprint()->string_view())
@@ -88,6 +98,37 @@ Status Artifact::verify() {
                             " bytes of .moe.weights"));
   }
   return {};
+}
+
+std::vector<GpuArch> Artifact::gpuArchs() const {
+  std::vector<GpuArch> archs;
+  for (const GpuImage &image : gpuImages)
+    archs.push_back(image.arch);
+  std::sort(archs.begin(), archs.end());
+  archs.erase(std::unique(archs.begin(), archs.end()), archs.end());
+  return archs;
+}
+
+std::vector<std::string> Artifact::codeFor() const {
+  std::vector<std::string> list;
+  uint32_t levels = 0;
+  for (const fb::Kernel *kernel : *plan().kernels())
+    levels |= kernel->levels();
+  static const char *const names[MOERT_ISA_COUNT] = {"avx2", "avx512", "amx"};
+  std::string levelNames;
+  for (int level = 0; level < MOERT_ISA_COUNT; ++level)
+    if (levels >> level & 1)
+      levelNames += concat(levelNames.empty() ? "" : ", ", names[level]);
+  if (!levelNames.empty())
+    list.push_back(concat("CPU (", levelNames, ")"));
+  for (const GpuArch &arch : gpuArchs()) {
+    std::string kinds;
+    for (const GpuImage &image : gpuImages)
+      if (image.arch == arch)
+        kinds += concat(kinds.empty() ? "" : ", ", imageKindName(image.kind));
+    list.push_back(concat(arch.name(), " (", kinds, ")"));
+  }
+  return list;
 }
 
 bool Artifact::emulatesAmx() const {

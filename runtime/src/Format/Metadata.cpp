@@ -148,6 +148,7 @@ StatusOr<Metadata> moert::readMetadata(const uint8_t *data, uint64_t size,
   reader.read(weights, "content_xxh3", meta.contentHashes);
   reader.read(root, "plan_xxh3", meta.planHash, /*required=*/true);
   reader.read(root, "text_xxh3", meta.textHash);
+  reader.read(root, "offloading_xxh3", meta.offloadHash);
   if (!reader.problem.empty())
     return damaged(reader.problem);
   return meta;

@@ -122,6 +122,25 @@ void packStrip(const Matrix &m, int64_t column, int64_t kEnd,
   }
 }
 
+/// Layout Rows: 8 output channels from `row` on, each of `kEnd` elements.
+template <typename T>
+void packRows(const Matrix &m, int64_t row, int64_t kEnd, uint8_t *target) {
+  const int64_t filled = std::clamp<int64_t>(m.n - row, 0, 8);
+  std::memset(target, 0, 8 * kEnd * sizeof(T));
+  if (m.sk == 1) {
+    for (int64_t r = 0; r < filled && m.k > 0; ++r)
+      std::memcpy(target + r * kEnd * sizeof(T),
+                  m.base + (row + r) * m.sn * int64_t(sizeof(T)),
+                  m.k * sizeof(T));
+    return;
+  }
+  // Channels of a transposed source lie side by side.
+  T *out = reinterpret_cast<T *>(target);
+  for (int64_t k = 0; k < m.k; ++k)
+    for (int64_t r = 0; r < filled; ++r)
+      out[r * kEnd + k] = load<T>(m.base, (row + r) * m.sn + k * m.sk);
+}
+
 void run(const ParallelFor &parallel, int64_t count,
          const std::function<void(int64_t)> &body) {
   if (parallel && count > 1)
@@ -228,10 +247,12 @@ Status moert::packConstant(const fb::Plan &plan, const fb::Constant &constant,
   const int64_t rank = shape.size();
   const int64_t experts = rank == 3 ? shape.Get(0) : 1;
   const int64_t n = shape.Get(rank - 2), k = shape.Get(rank - 1);
-  const int64_t panelColumns = 32 / parts;
-  const int64_t panels = (n + panelColumns - 1) / panelColumns;
+  const bool rows = constant.layout() == fb::Layout::Rows;
+  // A block is a panel, or 8 rows of every part.
+  const int64_t columns = rows ? 8 : 32 / parts;
+  const int64_t blocks = (n + columns - 1) / columns;
   const int64_t kEnd = (k + kTile - 1) / kTile * kTile;
-  const int64_t panelBytes = kEnd * 32 * elementBytes;
+  const int64_t blockBytes = kEnd * columns * parts * elementBytes;
   for (int64_t e = 0; e < experts; ++e) {
     for (int64_t part = 0; part < parts; ++part) {
       const fb::Weight &weight = *plan.weights()->Get(indices.Get(part));
@@ -246,12 +267,20 @@ Status moert::packConstant(const fb::Plan &plan, const fb::Constant &constant,
       }
       Matrix matrix{entry->data + view.start * elementBytes, n, k,
                     view.strides[0], view.strides[1]};
-      run(parallel, panels, [&](int64_t panel) {
-        uint8_t *base = target + (e * panels + panel) * panelBytes;
+      run(parallel, blocks, [&](int64_t block) {
+        uint8_t *base = target + (e * blocks + block) * blockBytes;
+        if (rows) {
+          base += part * 8 * kEnd * elementBytes;
+          if (elementBytes == 2)
+            packRows<uint16_t>(matrix, block * 8, kEnd, base);
+          else
+            packRows<uint32_t>(matrix, block * 8, kEnd, base);
+          return;
+        }
         for (int64_t tile = part; tile < 2; tile += parts) {
           Strip strip{base + tile * 16 * kTile * elementBytes, 2 * 16 * kTile,
                       kTile, kInner};
-          packStrip(matrix, panel * panelColumns + tile / parts * 16, kEnd,
+          packStrip(matrix, block * columns + tile / parts * 16, kEnd,
                     elementBytes, strip);
         }
       });

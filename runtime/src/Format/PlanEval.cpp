@@ -21,13 +21,27 @@ const fb::Function *moert::findFunction(const fb::Plan &plan,
   return nullptr;
 }
 
-std::vector<uint32_t> moert::constantsOf(const fb::Function &function) {
+const char *moert::deviceName(fb::DeviceKind device) {
+  return device == fb::DeviceKind::Cpu ? "cpu" : "cuda";
+}
+
+bool moert::hasCode(const fb::Function &function, fb::DeviceKind device) {
+  for (const fb::Variant *variant : *function.variants())
+    if (variant->device() == device)
+      return true;
+  return false;
+}
+
+std::vector<uint32_t> moert::constantsOf(const fb::Function &function,
+                                         fb::DeviceKind device) {
   std::set<uint32_t> found;
   auto visit = [&](const fb::Arg &arg) {
     if (arg.kind() == fb::ArgKind::Constant)
       found.insert(arg.index());
   };
-  for (const fb::Variant *variant : *function.variants())
+  for (const fb::Variant *variant : *function.variants()) {
+    if (variant->device() != device)
+      continue;
     for (const fb::CommandEntry *entry : *variant->commands()) {
       if (const fb::Dispatch *dispatch = entry->command_as_Dispatch())
         for (const fb::Arg *arg : *dispatch->args())
@@ -35,6 +49,7 @@ std::vector<uint32_t> moert::constantsOf(const fb::Function &function) {
       else if (const fb::Copy *copy = entry->command_as_Copy())
         visit(*copy->source());
     }
+  }
   return std::vector<uint32_t>(found.begin(), found.end());
 }
 
@@ -138,20 +153,21 @@ moert::bindSymbols(const fb::Function &function,
   return symbols;
 }
 
-const fb::Variant &moert::selectVariant(const fb::Function &function,
-                                        const std::vector<int64_t> &symbols) {
+const fb::Variant *moert::selectVariant(const fb::Function &function,
+                                        const std::vector<int64_t> &symbols,
+                                        fb::DeviceKind device) {
   for (const fb::Variant *variant : *function.variants()) {
-    bool holds = true;
-    if (variant->guards())
+    bool holds = variant->device() == device;
+    if (holds && variant->guards())
       for (const fb::Guard *guard : *variant->guards()) {
         int64_t value = symbols[guard->symbol()];
         holds &= value >= guard->lo() && value < guard->hi();
       }
     if (holds)
-      return *variant;
+      return variant;
   }
-  // The last variant of a verified plan has no guards.
-  return *function.variants()->Get(function.variants()->size() - 1);
+  // The last variant of each device in a verified plan has no guards.
+  return nullptr;
 }
 
 StatusOr<WorkspaceLayout>

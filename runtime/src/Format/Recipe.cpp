@@ -111,7 +111,8 @@ StatusOr<uint64_t> moert::packedBytes(const fb::Plan &plan,
   if (constant.layout() > fb::Layout::MAX || constant.dtype() > fb::DType::MAX)
     return badConstant(constant, "has an unknown layout or element type");
   const bool panels = constant.layout() == fb::Layout::Panels;
-  if (indices.size() != 1 && !(panels && indices.size() == 2))
+  const bool rows = constant.layout() == fb::Layout::Rows;
+  if (indices.size() != 1 && !((panels || rows) && indices.size() == 2))
     return badConstant(constant, concat("has ", indices.size(), " weights"));
   for (uint32_t index : indices)
     if (index >= plan.weights()->size())
@@ -128,27 +129,32 @@ StatusOr<uint64_t> moert::packedBytes(const fb::Plan &plan,
   }
   const uint64_t elementBytes = byteSize(checkpointType(constant.dtype()));
   std::optional<uint64_t> bytes;
-  if (!panels) {
+  if (!panels && !rows) {
     bytes = shapeBytes(shape, elementBytes);
   } else {
     const uint64_t kTile = constant.k_tile(), kInner = constant.k_inner();
-    if (kTile == 0 || kInner == 0 || kTile % kInner || kTile > 4096)
+    if (kTile == 0 || kInner == 0 || kTile % kInner || kTile > 4096 ||
+        (rows && (kInner != 1 || kTile * elementBytes % 16)))
       return badConstant(constant,
                          concat("has k_tile ", kTile, " and k_inner ", kInner));
+    if (rows && constant.dtype() > fb::DType::F16)
+      return badConstant(constant, "makes rows of an element type without "
+                                   "matrix products");
     if (shape.size() != 2 && shape.size() != 3)
-      return badConstant(constant,
-                         concat("makes panels of shape ", formatShape(shape)));
+      return badConstant(constant, concat("makes ", panels ? "panels" : "rows",
+                                          " of shape ", formatShape(shape)));
     const uint64_t experts = shape.size() == 3 ? shape[0] : 1;
     const uint64_t n = shape[shape.size() - 2], k = shape[shape.size() - 1];
-    // Dimensions are below 2^63, so rounding up cannot overflow.
-    const uint64_t panelColumns = 32 / indices.size();
-    const uint64_t panelCount = (n + panelColumns - 1) / panelColumns;
+    // Dimensions are below 2^63, so rounding up cannot overflow. A block is a
+    // panel of 32 columns, or 8 rows of each part.
+    const uint64_t columns = panels ? 32 / indices.size() : 8;
+    const uint64_t blocks = (n + columns - 1) / columns;
     const uint64_t kPadded = (k + kTile - 1) / kTile * kTile;
-    bytes = checkedMul(experts, panelCount);
+    bytes = checkedMul(experts, blocks);
     if (bytes)
       bytes = checkedMul(*bytes, kPadded);
     if (bytes)
-      bytes = checkedMul(*bytes, 32 * elementBytes);
+      bytes = checkedMul(*bytes, columns * indices.size() * elementBytes);
   }
   if (!bytes || *bytes > uint64_t(INT64_MAX))
     return badConstant(constant, "has a size that overflows");

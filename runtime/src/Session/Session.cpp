@@ -90,7 +90,7 @@ Status Session::setUp(const SessionOptions &options) {
         .fix("use cpu");
   std::set<uint32_t> constants;
   auto need = [&](const fb::Function &function) {
-    for (uint32_t index : constantsOf(function))
+    for (uint32_t index : constantsOf(function, fb::DeviceKind::Cpu))
       constants.insert(index);
   };
   for (const std::string &name : options.functions) {
@@ -240,14 +240,15 @@ Status Session::call(uint32_t index, const std::vector<TensorView> &inputs,
   for (uint32_t i = 0; i < outputs.size(); ++i)
     MOE_RETURN_IF_ERROR(checkTensor("output", *function.outputs()->Get(i),
                                     function, shapes[i], outputs[i]));
-  for (uint32_t constant : constantsOf(function))
+  for (uint32_t constant : constantsOf(function, fb::DeviceKind::Cpu))
     if (!store.loaded(constant))
       return Status::error(2,
                            concat("function '", function.name()->string_view(),
                                   "' was left out of this session"))
           .fix("name it when the session is created");
 
-  const fb::Variant &variant = selectVariant(function, symbols);
+  const fb::Variant &variant =
+      *selectVariant(function, symbols, fb::DeviceKind::Cpu);
   MOE_ASSIGN_OR_RETURN(WorkspaceLayout layout,
                        layoutWorkspace(variant, symbols));
   MOE_RETURN_IF_ERROR(reserve(layout.bytes));

@@ -9,6 +9,7 @@
 #include "TestArtifact.h"
 
 #include <cstring>
+#include <functional>
 #include <gtest/gtest.h>
 #include <thread>
 
@@ -27,6 +28,7 @@ struct Recipe {
   bool transpose = false;
   int64_t sliceStep = 1; // part p takes rows p, p + step, ... of step * n
   uint32_t kTile = 1, kInner = 1;
+  fb::Layout layout = fb::Layout::Panels;
 };
 
 /// Builds a checkpoint and a plan for a recipe, packs, and compares each
@@ -46,7 +48,7 @@ protected:
       matrix = {r.k, rows};
     auto constant = std::make_unique<fb::ConstantT>();
     constant->name = "c";
-    constant->layout = fb::Layout::Panels;
+    constant->layout = r.layout;
     constant->dtype = r.dtype;
     constant->k_tile = r.kTile;
     constant->k_inner = r.kInner;
@@ -115,43 +117,58 @@ protected:
     Status status = packConstant(*read, c, **checkpoint, target, threads);
     ASSERT_TRUE(status.ok()) << status.toString();
 
-    // The formula of Plan.fbs, element by element.
-    const int64_t tiles = 2, parts = r.parts;
-    const int64_t panels =
-        (r.n * parts + 31) / 32 > 0 ? (r.n + 32 / parts - 1) / (32 / parts) : 0;
-    const int64_t kTiles = (r.k + r.kTile - 1) / r.kTile;
+    // The formulas of Plan.fbs, element by element.
     uint64_t at = 0;
+    auto next = [&](int64_t e, int64_t part, int64_t column, int64_t k) {
+      std::string expected(size, '\0');
+      if (column < r.n && k < r.k) {
+        int64_t row = r.sliceStep > 1 ? part + column * r.sliceStep : column;
+        int64_t index = r.transpose ? k * rows + row : row * r.k + k;
+        if (!r.stack)
+          index += e * rows * r.k;
+        std::string name =
+            (r.sliceStep > 1 ? "t" : "t" + std::to_string(part)) + "." +
+            std::to_string(r.stack ? e : 0);
+        expected = contents[name].substr(index * size, size);
+      }
+      ASSERT_EQ(packed.substr(at, size), expected)
+          << "expert " << e << " part " << part << " column " << column << " k "
+          << k;
+      at += size;
+    };
+    if (r.layout == fb::Layout::Rows)
+      forEachOfRows(r, next);
+    else
+      forEachOfPanels(r, next);
+    EXPECT_EQ(at, c.bytes());
+    EXPECT_EQ(packed.substr(at), std::string(64, '\x5a')) << "wrote past it";
+  }
+
+  using Next = std::function<void(int64_t, int64_t, int64_t, int64_t)>;
+  static void forEachOfPanels(const Recipe &r, const Next &next) {
+    const int64_t tiles = 2, parts = r.parts;
+    const int64_t panels = (r.n + 32 / parts - 1) / (32 / parts);
+    const int64_t kTiles = (r.k + r.kTile - 1) / r.kTile;
     for (int64_t e = 0; e < r.experts; ++e)
       for (int64_t p = 0; p < panels; ++p)
         for (int64_t kt = 0; kt < kTiles; ++kt)
           for (int64_t t = 0; t < tiles; ++t)
             for (int64_t ko = 0; ko < int64_t(r.kTile / r.kInner); ++ko)
               for (int64_t lane = 0; lane < 16; ++lane)
-                for (int64_t ki = 0; ki < int64_t(r.kInner); ++ki) {
-                  int64_t column = (p * (2 / parts) + t / parts) * 16 + lane;
-                  int64_t k = kt * r.kTile + ko * r.kInner + ki;
-                  std::string expected(size, '\0');
-                  if (column < r.n && k < r.k) {
-                    int64_t part = t % parts;
-                    int64_t row =
-                        r.sliceStep > 1 ? part + column * r.sliceStep : column;
-                    int64_t index =
-                        r.transpose ? k * rows + row : row * r.k + k;
-                    if (!r.stack)
-                      index += e * rows * r.k;
-                    std::string name =
-                        (r.sliceStep > 1 ? "t" : "t" + std::to_string(part)) +
-                        "." + std::to_string(r.stack ? e : 0);
-                    expected = contents[name].substr(index * size, size);
-                  }
-                  ASSERT_EQ(packed.substr(at, size), expected)
-                      << "expert " << e << " panel " << p << " column "
-                      << column << " k " << k;
-                  at += size;
-                }
-    EXPECT_EQ(at, c.bytes());
-    EXPECT_EQ(packed.substr(at), std::string(64, '\x5a')) << "wrote past it";
+                for (int64_t ki = 0; ki < int64_t(r.kInner); ++ki)
+                  next(e, t % parts, (p * (2 / parts) + t / parts) * 16 + lane,
+                       kt * r.kTile + ko * r.kInner + ki);
   }
+  static void forEachOfRows(const Recipe &r, const Next &next) {
+    const int64_t kEnd = (r.k + r.kTile - 1) / r.kTile * r.kTile;
+    for (int64_t e = 0; e < r.experts; ++e)
+      for (int64_t group = 0; group < (r.n + 7) / 8; ++group)
+        for (int64_t part = 0; part < int64_t(r.parts); ++part)
+          for (int64_t row = 0; row < 8; ++row)
+            for (int64_t k = 0; k < kEnd; ++k)
+              next(e, part, group * 8 + row, k);
+  }
+
   TemporaryFolder folder;
 };
 
@@ -163,6 +180,17 @@ Recipe bf16(int64_t e, int64_t n, int64_t k) {
   r.k = k;
   r.kTile = 32;
   r.kInner = 2;
+  return r;
+}
+
+Recipe rows(fb::DType dtype, int64_t e, int64_t n, int64_t k) {
+  Recipe r;
+  r.dtype = dtype;
+  r.experts = e;
+  r.n = n;
+  r.k = k;
+  r.kTile = dtype == fb::DType::F32 ? 4 : 8;
+  r.layout = fb::Layout::Rows;
   return r;
 }
 
@@ -230,6 +258,35 @@ TEST_F(Packing, EmptySizes) {
   check(bf16(0, 40, 56));
   check(bf16(2, 0, 56));
   check(bf16(2, 40, 0));
+}
+
+TEST_F(Packing, Rows) {
+  for (fb::DType type : {fb::DType::F32, fb::DType::BF16, fb::DType::F16})
+    for (uint64_t parts : {1, 2})
+      for (auto [e, n, k] : {std::make_tuple(1, 8, 8),
+                             {3, 40, 56},
+                             {2, 17, 33},
+                             {1, 1, 1},
+                             {5, 31, 7},
+                             {0, 8, 8},
+                             {2, 0, 8},
+                             {2, 8, 0}})
+        for (bool transpose : {false, true}) {
+          Recipe r = rows(type, e, n, k);
+          r.parts = parts;
+          r.transpose = transpose;
+          check(r);
+          r.stack = e > 0;
+          check(r);
+          r.kTile *= 3;
+          r.matrix = e == 1;
+          r.stack = false;
+          check(r);
+          if (parts == 2 && n > 0) {
+            r.sliceStep = 2;
+            check(r);
+          }
+        }
 }
 
 TEST_F(Packing, RowMajorSliceAndTranspose) {

@@ -78,6 +78,114 @@ TEST(PlanReader, RejectsBadKernels) {
             "18446744073709551615 bytes of scratch");
 }
 
+TEST(PlanReader, RejectsBadGpuKernels) {
+  auto gpu = [](const std::function<void(fb::KernelT &)> &change) {
+    return problem([&](fb::PlanT &p) {
+      addGpuVariants(p);
+      change(*p.kernels.back());
+    });
+  };
+  const std::string name = "kernel 'gpu_twice' of the plan ";
+  EXPECT_EQ(gpu([](auto &) {}), "no error");
+  EXPECT_EQ(gpu([](auto &k) { k.gpu.clear(); }),
+            name + "has code for no architecture");
+  EXPECT_EQ(gpu([](auto &k) { k.levels = 1; }),
+            name + "is for GPUs, but has levels of a CPU");
+  EXPECT_EQ(gpu([](auto &k) { k.device = static_cast<fb::DeviceKind>(9); }),
+            name + "is for an unknown kind of device");
+  EXPECT_EQ(gpu([](auto &k) { k.num_args = 511; }), name + "has 511 arguments");
+  EXPECT_EQ(gpu([](auto &k) { k.gpu[0]->arch = "gfx90a"; }),
+            name + "is for an unknown architecture 'gfx90a'");
+  EXPECT_EQ(gpu([](auto &k) { k.gpu[1]->arch = "sm_80"; }),
+            "plan has two of architecture 'sm_80'");
+  EXPECT_EQ(gpu([](auto &k) { k.gpu[0]->threads = 33; }),
+            name + "has 33 threads, 2 blocks and 0 + 0 bytes of shared memory "
+                   "for sm_80");
+  EXPECT_EQ(gpu([](auto &k) { k.gpu[0]->blocks_per_sm = 0; }),
+            name + "has 64 threads, 0 blocks and 0 + 0 bytes of shared memory "
+                   "for sm_80");
+  EXPECT_EQ(gpu([](auto &k) { k.gpu[0]->shared_bytes = ~0u; }),
+            name + "has 64 threads, 2 blocks and 4294967295 + 0 bytes of "
+                   "shared memory for sm_80");
+  EXPECT_EQ(gpu([](auto &k) { k.gpu[0]->scratch_bytes = 100; }),
+            name + "has 100 bytes of scratch for sm_80");
+  EXPECT_EQ(gpu([](auto &k) { k.gpu[0]->accumulation = ""; }),
+            "plan has an empty or unprintable name of a accumulation class");
+  EXPECT_EQ(problem([](auto &p) {
+              addGpuVariants(p);
+              p.kernels[0]->gpu = std::move(p.kernels.back()->gpu);
+            }),
+            "kernel 'twice' of the plan is for the CPU, but has code for GPUs");
+}
+
+TEST(PlanReader, RejectsMixedDevices) {
+  EXPECT_EQ(problem([](auto &p) {
+              addGpuVariants(p);
+              p.functions[0]->variants.push_back(
+                  std::make_unique<fb::VariantT>());
+            }),
+            "function 'twice' of the plan has variants for cpu in two places");
+  EXPECT_EQ(problem([](auto &p) {
+              addGpuVariants(p);
+              p.functions[0]->variants[1]->guards.emplace_back(0, 2, 9);
+            }),
+            "function 'twice' of the plan has guards on its last variant for "
+            "cpu");
+  EXPECT_EQ(problem([](auto &p) {
+              addGpuVariants(p);
+              p.functions[0]->variants[2]->guards.emplace_back(0, 2, 9);
+            }),
+            "function 'twice' of the plan has guards on its last variant for "
+            "cuda");
+  EXPECT_EQ(problem([](auto &p) {
+              addGpuVariants(p);
+              p.functions[0]->variants[2]->device =
+                  static_cast<fb::DeviceKind>(2);
+            }),
+            "function 'twice' of the plan has a variant for an unknown kind of "
+            "device");
+  EXPECT_EQ(problem([](auto &p) {
+              addGpuVariants(p);
+              dispatchOf(p, 0).kernel = p.kernels.size() - 1;
+            }),
+            "function 'twice' of the plan dispatches kernel 'gpu_twice' for "
+            "cuda in a variant for cpu");
+  // A function, and a whole plan, may be for one kind of device only.
+  EXPECT_EQ(problem([](auto &p) {
+              addGpuVariants(p);
+              p.functions[0]->variants.erase(p.functions[0]->variants.begin(),
+                                             p.functions[0]->variants.begin() +
+                                                 2);
+            }),
+            "no error");
+}
+
+TEST(PlanReader, RejectsBadRows) {
+  auto rows = [](uint32_t kTile, uint32_t kInner = 1) {
+    return problem([=](fb::PlanT &p) {
+      p.constants[0]->layout = fb::Layout::Rows;
+      p.constants[0]->k_tile = kTile;
+      p.constants[0]->k_inner = kInner;
+    });
+  };
+  const std::string name = "constant 'w' of the plan ";
+  EXPECT_EQ(rows(4), "no error");
+  EXPECT_EQ(rows(2), name + "has k_tile 2 and k_inner 1");
+  EXPECT_EQ(rows(4, 2), name + "has k_tile 4 and k_inner 2");
+  EXPECT_EQ(rows(0), name + "has k_tile 0 and k_inner 1");
+  EXPECT_EQ(problem([](auto &p) {
+              p.constants[0]->layout = fb::Layout::Rows;
+              p.constants[0]->k_tile = 4;
+              p.weights[0]->dtype = p.constants[0]->dtype = fb::DType::I32;
+            }),
+            name + "makes rows of an element type without matrix products");
+  EXPECT_EQ(problem([](auto &p) {
+              p.constants[1]->layout = fb::Layout::Rows;
+              p.constants[1]->k_tile = 4;
+            }),
+            "constant 'bias' of the plan makes rows of shape [40]");
+}
+
 TEST(PlanReader, RejectsBadWeights) {
   EXPECT_EQ(problem([](auto &p) { p.weights[0]->sources.clear(); }),
             "weight 'w' of the plan has 0 sources");
@@ -170,10 +278,11 @@ TEST(PlanReader, RejectsBadSignatures) {
 TEST(PlanReader, RejectsBadVariants) {
   EXPECT_EQ(problem([](auto &p) { p.functions[0]->variants.clear(); }),
             "function 'twice' of the plan has no variant");
-  EXPECT_EQ(problem([](auto &p) {
-              p.functions[0]->variants[1]->guards.emplace_back(0, 2, 9);
-            }),
-            "function 'twice' of the plan has guards on its last variant");
+  EXPECT_EQ(
+      problem([](auto &p) {
+        p.functions[0]->variants[1]->guards.emplace_back(0, 2, 9);
+      }),
+      "function 'twice' of the plan has guards on its last variant for cpu");
   EXPECT_EQ(problem([](auto &p) {
               p.functions[0]->variants[0]->guards[0] = fb::Guard(1, 0, 2);
             }),
@@ -227,7 +336,9 @@ TEST(PlanReader, RejectsBadCommands) {
 /// Every byte of a valid plan flipped, one at a time: the result is refused or
 /// is a plan that can be walked.
 TEST(PlanReader, SurvivesEveryFlippedByte) {
-  const std::string good = packPlan(makePlan());
+  fb::PlanT plan = makePlan();
+  addGpuVariants(plan);
+  const std::string good = packPlan(std::move(plan));
   size_t accepted = 0;
   for (size_t i = 0; i < good.size(); ++i)
     for (unsigned char mask : {0x01, 0x80, 0xff}) {
@@ -240,8 +351,11 @@ TEST(PlanReader, SurvivesEveryFlippedByte) {
       for (const fb::Function *function : *(**plan)->functions()) {
         std::vector<int64_t> symbols(
             function->symbols() ? function->symbols()->size() : 0, 3);
-        (void)constantsOf(*function);
-        (void)layoutWorkspace(selectVariant(*function, symbols), symbols);
+        for (auto device : {fb::DeviceKind::Cpu, fb::DeviceKind::Cuda}) {
+          (void)constantsOf(*function, device);
+          if (auto *variant = selectVariant(*function, symbols, device))
+            (void)layoutWorkspace(*variant, symbols);
+        }
       }
     }
   EXPECT_LT(accepted, good.size());
@@ -262,6 +376,10 @@ protected:
                         const std::vector<std::vector<int64_t>> &shapes) {
     auto symbols = bindSymbols(function(name), shapes);
     return symbols.ok() ? "no error" : symbols.status().toString();
+  }
+  StatusOr<WorkspaceLayout> layOut(int64_t n) {
+    return layoutWorkspace(
+        *selectVariant(function("twice"), {n}, fb::DeviceKind::Cpu), {n});
   }
   std::shared_ptr<const VerifiedPlan> plan;
 };
@@ -302,9 +420,27 @@ TEST_F(Evaluate, OneSymbolHasOneValue) {
 
 TEST_F(Evaluate, SelectsVariants) {
   const fb::Function &twice = function("twice");
-  EXPECT_EQ(&selectVariant(twice, {0}), twice.variants()->Get(0));
-  EXPECT_EQ(&selectVariant(twice, {1}), twice.variants()->Get(0));
-  EXPECT_EQ(&selectVariant(twice, {2}), twice.variants()->Get(1));
+  auto cpu = fb::DeviceKind::Cpu;
+  EXPECT_EQ(selectVariant(twice, {0}, cpu), twice.variants()->Get(0));
+  EXPECT_EQ(selectVariant(twice, {1}, cpu), twice.variants()->Get(0));
+  EXPECT_EQ(selectVariant(twice, {2}, cpu), twice.variants()->Get(1));
+  EXPECT_EQ(selectVariant(twice, {2}, fb::DeviceKind::Cuda), nullptr);
+}
+
+TEST_F(Evaluate, KeepsDevicesApart) {
+  fb::PlanT changed = makePlan();
+  addGpuVariants(changed);
+  plan = read(packPlan(std::move(changed))).take();
+  auto cpu = fb::DeviceKind::Cpu, cuda = fb::DeviceKind::Cuda;
+  const fb::Function &twice = function("twice");
+  EXPECT_EQ(selectVariant(twice, {0}, cuda), twice.variants()->Get(2));
+  EXPECT_EQ(selectVariant(twice, {9}, cpu), twice.variants()->Get(1));
+  EXPECT_TRUE(hasCode(twice, cuda));
+  EXPECT_FALSE(hasCode(function("fails"), cuda));
+  EXPECT_EQ(constantsOf(function("linear"), cpu),
+            (std::vector<uint32_t>{0, 1}));
+  EXPECT_EQ(constantsOf(function("linear"), cuda),
+            (std::vector<uint32_t>{1, 2}));
 }
 
 TEST_F(Evaluate, LaysOutTheWorkspace) {
@@ -317,7 +453,7 @@ TEST_F(Evaluate, LaysOutTheWorkspace) {
     buffers[i]->sizes[0]->constant = 100 * i;
   }
   plan = read(packPlan(std::move(changed))).take();
-  auto layout = layoutWorkspace(selectVariant(function("twice"), {7}), {7});
+  auto layout = layOut(7);
   ASSERT_TRUE(layout.ok());
   EXPECT_EQ(layout->sizes, (std::vector<uint64_t>{140, 100, 200, 300}));
   EXPECT_EQ(layout->offsets, (std::vector<uint64_t>{0, 256, 0, 256}));
@@ -328,7 +464,7 @@ TEST_F(Evaluate, TheLeastSizeCounts) {
   fb::PlanT changed = makePlan();
   changed.functions[0]->variants[1]->buffers[0]->sizes[1]->constant = 50;
   plan = read(packPlan(std::move(changed))).take();
-  auto layout = layoutWorkspace(selectVariant(function("twice"), {7}), {7});
+  auto layout = layOut(7);
   ASSERT_TRUE(layout.ok());
   EXPECT_EQ(layout->sizes[0], 50u);
 }
@@ -344,7 +480,7 @@ TEST_F(Evaluate, ChecksOverflow) {
     size.constant = constant;
     size.coefficients = {coefficient};
     plan = read(packPlan(std::move(changed))).take();
-    auto layout = layoutWorkspace(selectVariant(function("twice"), {7}), {7});
+    auto layout = layOut(7);
     EXPECT_EQ(layout.status().number(), 601);
   }
 }

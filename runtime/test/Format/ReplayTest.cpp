@@ -94,13 +94,13 @@ TEST_P(Replay, Mutations) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Readers, Replay,
-                         testing::Values(Reader{"plan", fuzz::plan},
-                                         Reader{"metadata", fuzz::metadata},
-                                         Reader{"elf", fuzz::elf},
-                                         Reader{"safetensors",
-                                                fuzz::safetensors}),
-                         [](const auto &info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Readers, Replay,
+    testing::Values(Reader{"plan", fuzz::plan},
+                    Reader{"metadata", fuzz::metadata},
+                    Reader{"elf", fuzz::elf}, Reader{"offload", fuzz::offload},
+                    Reader{"safetensors", fuzz::safetensors}),
+    [](const auto &info) { return info.param.name; });
 
 /// Writes the corpus anew: MOERT_WRITE_CORPUS=1 moert-format-tests, after a
 /// change of a format.
@@ -109,11 +109,15 @@ static void writeCorpus() {
   std::string plan = packPlan(makePlan());
   writeBytes(folder + "/plan/good", plan);
   writeBytes(folder + "/plan/empty", "");
+  fb::PlanT gpu = makePlan();
+  addGpuVariants(gpu);
+  writeBytes(folder + "/plan/gpu", packPlan(std::move(gpu)));
   writeBytes(folder + "/metadata/good", makeMetadata(plan).dump());
   writeBytes(folder + "/metadata/deep", std::string(5000, '['));
   TemporaryFolder work;
   linkArtifact(work.file("m.moe"), plan, makeMetadata(plan).dump());
   writeBytes(folder + "/elf/good", readFile(work.file("m.moe")));
+  writeBytes(folder + "/offload/good", makeOffloading());
   writeWeights(work.path, 1);
   writeBytes(folder + "/safetensors/good",
              readFile(work.file("model.safetensors")));
@@ -132,12 +136,18 @@ TEST(Corpus, HasGoodInputs) {
   std::string plan = readFile(folder + "/plan/good");
   auto *bytes = reinterpret_cast<const uint8_t *>(plan.data());
   EXPECT_TRUE(readPlan(bytes, plan.size(), "good").ok());
+  std::string gpu = readFile(folder + "/plan/gpu");
+  bytes = reinterpret_cast<const uint8_t *>(gpu.data());
+  EXPECT_TRUE(readPlan(bytes, gpu.size(), "gpu").ok());
   std::string meta = readFile(folder + "/metadata/good");
   bytes = reinterpret_cast<const uint8_t *>(meta.data());
   EXPECT_TRUE(readMetadata(bytes, meta.size(), "good").ok());
   std::string elf = readFile(folder + "/elf/good");
   bytes = reinterpret_cast<const uint8_t *>(elf.data());
   EXPECT_TRUE(ElfFile::parse(bytes, elf.size(), "good").ok());
+  std::string images = readFile(folder + "/offload/good");
+  bytes = reinterpret_cast<const uint8_t *>(images.data());
+  EXPECT_TRUE(readOffloading(bytes, images.size(), "good").ok());
   std::string tensors = readFile(folder + "/safetensors/good");
   bytes = reinterpret_cast<const uint8_t *>(tensors.data());
   std::vector<TensorEntry> entries;

@@ -53,17 +53,28 @@ std::string rawSafetensors(const std::string &header, const std::string &data);
 ///   half(x: bf16 [N, 2]) -> y: bf16 [N, 2], a copy
 fb::PlanT makePlan();
 
+/// Gives a makePlan() kernels "gpu_<name>" for sm_80 and sm_90a, a constant
+/// "w.rows", and to every function but "fails" a variant for CUDA. With `only`
+/// every function has one, and nothing is left for the CPU.
+void addGpuVariants(fb::PlanT &plan, bool only = false);
+
 /// Serialises a plan after computing its fingerprint and, where 0, the sizes
 /// of its constants.
 std::string packPlan(fb::PlanT plan);
+
+/// Bytes of a section `.llvm.offloading`: a cubin and PTX for sm_80 and a cubin
+/// for sm_90a, all of them noise of different sizes.
+std::string makeOffloading();
 
 /// Metadata that belongs to the bytes of a plan.
 nlohmann::json makeMetadata(const std::string &planBytes);
 
 /// Links an artifact from Kernels.c and these sections. `metadata` is padded
-/// with NUL bytes; without `weights` there is no section .moe.weights.
+/// with NUL bytes; without `weights` there is no section .moe.weights, without
+/// `offloading` none of GPU images.
 void linkArtifact(const std::string &path, const std::string &planBytes,
-                  const std::string &metadata, const std::string &weights = "");
+                  const std::string &metadata, const std::string &weights = "",
+                  const std::string &offloading = "");
 
 /// linkArtifact of a plan with its metadata.
 void buildArtifact(const std::string &path, const fb::PlanT &plan);

@@ -12,6 +12,7 @@
 #include "moert/Format/Elf.h"
 #include "moert/Format/File.h"
 #include "moert/Format/Metadata.h"
+#include "moert/Format/Offload.h"
 #include "moert/Format/PlanReader.h"
 
 namespace moert {
@@ -21,6 +22,7 @@ constexpr const char *planSection = ".moe.plan";
 constexpr const char *metaSection = ".moe.meta";
 constexpr const char *sumSection = ".moe.sum";
 constexpr const char *weightsSection = ".moe.weights";
+constexpr const char *offloadSection = ".llvm.offloading";
 
 /// A verified artifact. Nothing of it has been executed. Immutable, hence
 /// thread-safe.
@@ -36,6 +38,16 @@ public:
   const ElfFile &elf() const { return sections; }
   const Metadata &metadata() const { return meta; }
   const fb::Plan &plan() const { return **verified; }
+
+  /// The GPU images, in the order of the file; none without such a section.
+  const std::vector<GpuImage> &images() const { return gpuImages; }
+
+  /// Architectures of the GPU images, oldest first, each once.
+  std::vector<GpuArch> gpuArchs() const;
+
+  /// "CPU (avx2, avx512)", "sm_80 (cubin, PTX)", ...: what the artifact has
+  /// code for, for messages and listings.
+  std::vector<std::string> codeFor() const;
 
   /// True when the metadata lists the target "x86-64:amx (emulated)": the
   /// code of level amx is an expansion that needs AVX2 only, made for tests.
@@ -56,6 +68,7 @@ private:
   Metadata meta;
   std::shared_ptr<const VerifiedPlan> verified;
   const ElfSection *weights = nullptr;
+  std::vector<GpuImage> gpuImages;
 };
 
 /// One place that was searched for weights, and what was found there.

@@ -14,6 +14,15 @@
 // level. The runtime picks the highest level that this CPU supports and for
 // which the artifact has code, once, at load.
 //
+// GPU kernels are functions of the images in `.llvm.offloading` (LLVM
+// OffloadBinaries, one image per architecture and kind, cubin or PTX). A worker
+// is a block. The parameters are, each of 8 bytes: the arguments in order (a
+// pointer to device memory, or a 64-bit size), then a pointer to the status (an
+// int32_t in device memory, into which a block maximises one of
+// MOERT_KERNEL_*), then a pointer to the scratch of all workers, of which block
+// b owns the bytes from b * scratch_bytes on (256-byte aligned; null when
+// scratch_bytes is 0).
+//
 //===----------------------------------------------------------------------===//
 
 #ifndef MOERT_FORMAT_KERNELABI_H

@@ -18,13 +18,15 @@
 //                "bytes": 805306368, "paths": ["../olmoe"],
 //                "content_xxh3": {"name": "16 hex digits", ...}},
 //    "functions": [...],
-//    "plan_xxh3": "16 hex digits", "text_xxh3": "16 hex digits"}
+//    "plan_xxh3": "16 hex digits", "text_xxh3": "16 hex digits",
+//    "offloading_xxh3": "16 hex digits"}
 //
 // Required are schema, format, weights.mode, weights.fingerprint and
 // plan_xxh3; unknown keys are skipped. `weights.paths` are tried in order,
 // relative ones from the artifact's folder. `content_xxh3` is keyed by the
 // name of a checkpoint tensor (external) or of a constant (packed, embedded).
-// `text_xxh3` is the hash of the bytes of `.text` followed by `.rodata`.
+// `text_xxh3` is the hash of the bytes of `.text` followed by `.rodata`,
+// `offloading_xxh3` that of `.llvm.offloading` where the file has it.
 //
 // Section `.moe.sum` holds the xxh3-64 of the whole `.moe.meta` section, 8
 // bytes, little-endian; it is the same in every format version.
@@ -62,7 +64,7 @@ struct Metadata {
   std::map<std::string, std::string> contentHashes;
   std::string planHash;
   /// Empty when not recorded.
-  std::string textHash;
+  std::string textHash, offloadHash;
   /// The JSON text itself, without padding.
   std::string json;
 };

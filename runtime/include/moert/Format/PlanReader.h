@@ -27,7 +27,7 @@ namespace moert {
 
 /// The format that this library writes and reads.
 constexpr uint32_t planFormatMajor = 1;
-constexpr uint32_t planFormatMinor = 0;
+constexpr uint32_t planFormatMinor = 1;
 
 /// Alignment of slots in the workspace, and readable bytes after the last.
 constexpr uint64_t slotAlignment = 64;
@@ -59,8 +59,16 @@ Status verifyPlan(const fb::Plan &plan);
 /// The function of this name, null when there is none.
 const fb::Function *findFunction(const fb::Plan &plan, std::string_view name);
 
-/// Indices of the constants that the commands of `function` name, ascending.
-std::vector<uint32_t> constantsOf(const fb::Function &function);
+/// "cpu" or "cuda".
+const char *deviceName(fb::DeviceKind device);
+
+/// Whether `function` has a variant for `device`.
+bool hasCode(const fb::Function &function, fb::DeviceKind device);
+
+/// Indices of the constants that the commands of `function` name in variants
+/// for `device`, ascending.
+std::vector<uint32_t> constantsOf(const fb::Function &function,
+                                  fb::DeviceKind device);
 
 /// Value of an affine expression; MOE0601 when it overflows or is negative
 /// (it is a size).
@@ -84,9 +92,11 @@ std::string formatType(const fb::Tensor &tensor, const fb::Function &function);
 /// "f32", "bf16", ...
 std::string lowerName(fb::DType type);
 
-/// The first variant whose guards hold.
-const fb::Variant &selectVariant(const fb::Function &function,
-                                 const std::vector<int64_t> &symbols);
+/// The first variant for `device` whose guards hold; null when the function
+/// has none for it.
+const fb::Variant *selectVariant(const fb::Function &function,
+                                 const std::vector<int64_t> &symbols,
+                                 fb::DeviceKind device);
 
 /// Where the temporary buffers of one call lie in its workspace.
 struct WorkspaceLayout {

@@ -230,7 +230,7 @@ Status CpuDevice::parallelFor(int64_t count,
 Status CpuStream::dispatch(const Executable &executable,
                            const DispatchInfo &info) {
   const auto &code = static_cast<const CpuExecutable &>(executable);
-  if (info.kernel >= code.kernels().size() ||
+  if (info.kernel >= code.kernels().size() || !code.function(info.kernel) ||
       info.numArgs != code.kernels()[info.kernel].numArgs)
     return Status::error(9000, concat("dispatch '", info.label,
                                       "' has a bad kernel or a bad number of "

@@ -70,7 +70,8 @@ Status CpuExecutable::check(const Artifact &artifact, int32_t level) {
                            artifact.elf().machine(), ", this is ", machineName,
                            " (", machine, ")"));
   for (const fb::Kernel *kernel : *artifact.plan().kernels())
-    if (pickLevel(kernel->levels(), level) < 0)
+    if (kernel->device() == fb::DeviceKind::Cpu &&
+        pickLevel(kernel->levels(), level) < 0)
       return wrongCpu(concat("kernel '", kernel->name()->string_view(),
                              "' has code for ", levelList(kernel->levels()),
                              "; the level in use is ", isaName(level)));
@@ -93,6 +94,11 @@ Status CpuExecutable::bind(const Artifact &artifact,
       byName.emplace(name, &table->kernels[i]);
   for (const fb::Kernel *kernel : *artifact.plan().kernels()) {
     std::string_view name = kernel->name()->string_view();
+    if (kernel->device() != fb::DeviceKind::Cpu) {
+      functions.push_back(nullptr);
+      infos.push_back({std::string(name), kernel->num_args(), -1});
+      continue;
+    }
     auto it = byName.find(name);
     if (it == byName.end())
       return doesNotLoad(artifact, concat("its code has no kernel '", name,
