@@ -152,6 +152,8 @@ struct ExpandKernels : public moe::impl::ExpandKernelsPassBase<ExpandKernels> {
     SmallVector<plan::KernelOp> kernels(
         getOperation().getOps<plan::KernelOp>());
     for (plan::KernelOp kernel : kernels) {
+      if (kernel.getDevice() != DeviceKind::Cpu)
+        continue;
       if (kernel.getVariants().empty()) {
         kernel.emitError("kernel has no variants; run "
                          "'moe-select-kernel-config' first");

@@ -263,7 +263,9 @@ struct ExpandMath : public moe::impl::ExpandMathPassBase<ExpandMath> {
       return name != math::ExpOp::getOperationName();
     });
     FrozenRewritePatternSet frozen(std::move(patterns));
-    for (auto func : getOperation().getOps<func::FuncOp>()) {
+    SmallVector<func::FuncOp> funcs;
+    getOperation().walk([&](func::FuncOp func) { funcs.push_back(func); });
+    for (func::FuncOp func : funcs) {
       (void)applyPatternsGreedily(func, frozen);
       auto result = func.walk([&](Operation *op) { return check(op); });
       if (result.wasInterrupted())

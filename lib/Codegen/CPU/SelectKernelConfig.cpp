@@ -64,6 +64,8 @@ struct SelectKernelConfig
       return signalPassFailure();
     Builder b(&getContext());
     for (plan::KernelOp kernel : module.getOps<plan::KernelOp>()) {
+      if (kernel.getDevice() != DeviceKind::Cpu)
+        continue;
       bool amx = levels[2] && usesAmx(kernel);
       bool avx512 = levels[1] || (levels[2] && !amx && !levels[0]);
       SmallVector<Attribute> variants;
@@ -86,6 +88,8 @@ struct SelectKernelConfig
       auto name = dyn_cast<StringAttr>(attr);
       StringRef target = name ? name.getValue() : StringRef();
       bool all = target == "x86-64";
+      if (target.starts_with("sm_")) // See moe-select-gpu-config.
+        continue;
       if (!all && target != "x86-64-v3" && target != "x86-64-v4" &&
           target != "x86-64-amx")
         return module.emitError("unknown target ")

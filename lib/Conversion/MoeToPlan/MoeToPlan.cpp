@@ -42,10 +42,12 @@ public:
   using BodyBuilder = function_ref<void(OpBuilder &, ValueRange)>;
 
   /// A kernel with the given body, or an equal one that exists already.
-  plan::KernelOp getKernel(Location loc, StringRef name, TypeRange types,
-                           BodyBuilder build) {
+  plan::KernelOp getKernel(Location loc, StringRef name, DeviceKind device,
+                           TypeRange types, BodyBuilder build) {
     OpBuilder::InsertionGuard guard(b);
-    auto kernel = plan::KernelOp::create(b, loc, name, b.getArrayAttr({}));
+    auto kernel = plan::KernelOp::create(
+        b, loc, b.getStringAttr(name),
+        DeviceKindAttr::get(b.getContext(), device), b.getArrayAttr({}));
     Block *block = b.createBlock(&kernel.getBody());
     for (Type type : types)
       block->addArgument(type, loc);
@@ -101,16 +103,24 @@ private:
   llvm::StringSet<> symbols;
 };
 
-/// Turns one function into commands.
+/// Rows of a tile of a ragged GEMM: what a GPU loads its weights for at once.
+constexpr int64_t kTileRows = 64;
+
+/// Turns one function into commands, for one kind of device.
 class FunctionLowering {
 public:
   FunctionLowering(func::FuncOp func, ModuleState &state)
       : func(func), state(state), b(func) {}
-  void run();
+  /// The function of the plan, without variants.
+  plan::FuncOp createFunction();
+  /// Its variant for `device`.
+  void addVariant(plan::FuncOp planFunc, DeviceKind device);
 
 private:
   void lower(Operation *op);
+  void lowerGroups(Operation *op);
   void lowerGroupedFfn(GroupedFfnOp op);
+  void lowerRaggedFfn(GroupedFfnOp op);
   void lowerMapRows(MapRowsOp op);
   void lowerReturn(func::ReturnOp op);
 
@@ -187,18 +197,35 @@ private:
 
   void dispatch(Operation *op, StringRef name, const Args &args,
                 ModuleState::BodyBuilder build, bool single = false) {
+    std::string symbol = name.str();
+    if (onGpu())
+      symbol += "_gpu";
     plan::KernelOp kernel =
-        state.getKernel(op->getLoc(), name, args.types, build);
+        state.getKernel(op->getLoc(), symbol, device, args.types, build);
     plan::DispatchOp::create(b, op->getLoc(), kernel.getSymName(), args.values,
                              (func.getSymName() + "/" + name).str(), single);
+  }
+
+  bool onGpu() const { return device == DeviceKind::Cuda; }
+  /// Whether the choice of `select` goes straight into the lists of one
+  /// `moe.group_rows`, which a GPU then builds in the same kernel.
+  GroupRowsOp getFusedGroup(SelectTopkOp select);
+  /// Whether a ragged GEMM reads the rows of these lists, and a worklist.
+  bool needsWorklist(Value expertOffsets) {
+    return onGpu() && llvm::any_of(expertOffsets.getUsers(), [](Operation *op) {
+             return isa<GroupedFfnOp>(op);
+           });
   }
 
   func::FuncOp func;
   ModuleState &state;
   OpBuilder b;
+  DeviceKind device = DeviceKind::Cpu;
   Value tokens;
   plan::VariantOp variant;
   DenseMap<Value, Value> buffers;
+  /// By `expert_offsets`.
+  DenseMap<Value, Value> worklists;
   /// Upper bound of a row tensor's rows per token; for `expert_offsets`, of the
   /// pairs that it counts.
   DenseMap<Value, int64_t> rowsPerToken;
@@ -221,8 +248,7 @@ int64_t FunctionLowering::maxTokens() {
   return limit;
 }
 
-void FunctionLowering::run() {
-  auto terminator = cast<func::ReturnOp>(func.front().getTerminator());
+plan::FuncOp FunctionLowering::createFunction() {
   auto names = [&](unsigned count, StringRef prefix, auto getAttr) {
     SmallVector<Attribute> list;
     for (unsigned i = 0; i < count; ++i) {
@@ -254,25 +280,56 @@ void FunctionLowering::run() {
       SmallVector<int64_t>(dynamicDims, 0));
   Block *entry = b.createBlock(&planFunc.getBody());
   Location loc = func.getLoc();
-  tokens = entry->addArgument(b.getIndexType(), loc);
+  entry->addArgument(b.getIndexType(), loc);
   auto bufferType = plan::BufferType::get(b.getContext());
-  for (BlockArgument arg : func.getArguments()) {
-    buffers[arg] = entry->addArgument(bufferType, arg.getLoc());
+  for (BlockArgument arg : func.getArguments())
+    entry->addArgument(bufferType, arg.getLoc());
+  for (unsigned i = 0; i < func.getNumResults(); ++i)
+    entry->addArgument(bufferType, loc);
+  return planFunc;
+}
+
+void FunctionLowering::addVariant(plan::FuncOp planFunc, DeviceKind kind) {
+  device = kind;
+  auto terminator = cast<func::ReturnOp>(func.front().getTerminator());
+  Block *entry = &planFunc.getBody().front();
+  tokens = entry->getArgument(0);
+  for (auto [arg, input] :
+       llvm::zip(func.getArguments(), entry->getArguments().drop_front())) {
+    buffers[arg] = input;
     rowsPerToken[arg] = 1;
   }
-  for (Value result : terminator.getOperands()) {
-    Value output = entry->addArgument(bufferType, loc);
+  for (auto [result, output] :
+       llvm::zip_equal(terminator.getOperands(),
+                       entry->getArguments().take_back(func.getNumResults()))) {
     // Written in place, unless something else owns the value already.
     if (result.getDefiningOp() && !isa<GetWeightOp>(result.getDefiningOp()))
       buffers.try_emplace(result, output);
   }
-  variant = plan::VariantOp::create(b, loc, b.getDenseI64ArrayAttr({}));
+  b.setInsertionPointToEnd(entry);
+  variant =
+      plan::VariantOp::create(b, func.getLoc(), b.getDenseI64ArrayAttr({}),
+                              DeviceKindAttr::get(b.getContext(), kind));
   b.createBlock(&variant.getBody());
 
   for (Operation &op : func.front())
     lower(&op);
   assignSlots(variant);
-  func.erase();
+}
+
+GroupRowsOp FunctionLowering::getFusedGroup(SelectTopkOp select) {
+  GroupRowsOp group;
+  for (Operation *user : select.getIds().getUsers())
+    if (auto candidate = dyn_cast<GroupRowsOp>(user);
+        candidate && !candidate.getGiven() && !group &&
+        candidate.getIds() == select.getIds() &&
+        candidate.getWeights() == select.getWeights())
+      group = candidate;
+  // Nothing may want the choice before the lists are there.
+  for (Operation *user : select->getUsers())
+    if (group && user->isBeforeInBlock(group))
+      return {};
+  return group;
 }
 
 void FunctionLowering::lower(Operation *op) {
@@ -298,6 +355,8 @@ void FunctionLowering::lower(Operation *op) {
   if (auto select = dyn_cast<SelectTopkOp>(op)) {
     define(select.getIds(), 1);
     define(select.getWeights(), 1);
+    if (onGpu() && getFusedGroup(select))
+      return;
     addTensor(args, select.getLogits());
     if (select.getBias())
       addTensor(args, select.getBias());
@@ -313,51 +372,8 @@ void FunctionLowering::lower(Operation *op) {
     });
     return;
   }
-  if (isa<GroupRowsOp, AllRowsOp>(op)) {
-    auto group = dyn_cast<GroupRowsOp>(op);
-    int64_t experts =
-        cast<RankedTensorType>(op->getResult(0).getType()).getDimSize(0) - 1;
-    int64_t pairs = group ? group.getIds().getType().getDimSize(1) : experts;
-    define(op->getResult(0), 0);
-    rowsPerToken[op->getResult(0)] = pairs;
-    for (unsigned i : {1, 2, 4})
-      define(op->getResult(i), pairs);
-    // One more than tokens.
-    Value &tokenOffsets = buffers[op->getResult(3)];
-    if (!tokenOffsets)
-      tokenOffsets = allocate(op->getLoc(), size(4, 4));
-    // Of assign_all's tokens only the number counts, and that is N.
-    for (Value operand : op->getOperands())
-      if (group || operand != op->getOperand(0))
-        addTensor(args, operand);
-    for (Value result : op->getResults())
-      addTensor(args, result);
-    addTokens(args);
-    if (group) {
-      dispatch(
-          op, "group_rows", args,
-          [&](OpBuilder &b, ValueRange v) {
-            KernelGroupRowsOp::create(b, op->getLoc(), v[0], v[1], v[2], v[3],
-                                      v[4], v[5], v[6], v[7], experts, pairs,
-                                      group.getGiven());
-          },
-          /*single=*/true);
-      std::string layer = func.getSymName().str();
-      if (routings++)
-        layer += "#" + std::to_string(routings - 1);
-      plan::RecordExpertsOp::create(b, op->getLoc(), buffer(op->getResult(0)),
-                                    experts, layer);
-      return;
-    }
-    dispatch(op, "all_rows", args, [&](OpBuilder &b, ValueRange v) {
-      bool weighted = v.size() == 7;
-      ValueRange lists = weighted ? v.drop_front() : v;
-      KernelAllRowsOp::create(b, op->getLoc(), weighted ? v[0] : Value(),
-                              lists[0], lists[1], lists[2], lists[3], lists[4],
-                              lists[5], experts);
-    });
-    return;
-  }
+  if (isa<GroupRowsOp, AllRowsOp>(op))
+    return lowerGroups(op);
   if (auto gather = dyn_cast<GatherRowsOp>(op)) {
     Value offsets = gather.getRowToken().getDefiningOp()->getResult(0);
     define(gather.getRows(), rowsPerToken[offsets]);
@@ -409,7 +425,170 @@ void FunctionLowering::lower(Operation *op) {
     lowerReturn(terminator);
 }
 
+void FunctionLowering::lowerGroups(Operation *op) {
+  Args args;
+  Location loc = op->getLoc();
+  auto group = dyn_cast<GroupRowsOp>(op);
+  int64_t experts =
+      cast<RankedTensorType>(op->getResult(0).getType()).getDimSize(0) - 1;
+  int64_t pairs = group ? group.getIds().getType().getDimSize(1) : experts;
+  define(op->getResult(0), 0);
+  rowsPerToken[op->getResult(0)] = pairs;
+  for (unsigned i : {1, 2, 4})
+    define(op->getResult(i), pairs);
+  // One more than tokens.
+  Value &tokenOffsets = buffers[op->getResult(3)];
+  if (!tokenOffsets)
+    tokenOffsets = allocate(loc, size(4, 4));
+  IntegerAttr tileRows;
+  if (needsWorklist(op->getResult(0))) {
+    // No more tiles than rows.
+    worklists[op->getResult(0)] = allocate(loc, size(16 * pairs, 16));
+    tileRows = b.getI64IntegerAttr(kTileRows);
+  }
+
+  auto select =
+      group ? group.getIds().getDefiningOp<SelectTopkOp>() : SelectTopkOp();
+  if (!onGpu() || !select || getFusedGroup(select) != group)
+    select = {};
+  if (select) {
+    addTensor(args, select.getLogits());
+    if (select.getBias())
+      addTensor(args, select.getBias());
+  }
+  // Of assign_all's tokens only the number counts, and that is N.
+  for (Value operand : op->getOperands())
+    if (group || operand != op->getOperand(0))
+      addTensor(args, operand);
+  for (Value result : op->getResults())
+    addTensor(args, result);
+  addTokens(args);
+  if (tileRows)
+    args.add(worklists[op->getResult(0)], flat(b.getI32Type()));
+
+  if (select)
+    dispatch(op, "route", args, [&](OpBuilder &b, ValueRange v) {
+      Value worklist = tileRows ? v.back() : Value();
+      Value bias = select.getBias() ? v[1] : Value();
+      ValueRange lists = v.drop_front(bias ? 2 : 1);
+      KernelRouteRowsOp::create(
+          b, loc, v[0], bias, lists[0], lists[1], lists[2], lists[3], lists[4],
+          lists[5], lists[6], worklist, lists[7], b.getI64IntegerAttr(experts),
+          select.getPolicyAttr(), tileRows);
+    });
+  else if (group)
+    dispatch(
+        op, "group_rows", args,
+        [&](OpBuilder &b, ValueRange v) {
+          Value worklist = tileRows ? v.back() : Value();
+          KernelGroupRowsOp::create(
+              b, loc, v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], worklist,
+              b.getI64IntegerAttr(experts), b.getI64IntegerAttr(pairs),
+              group.getGivenAttr(), tileRows);
+        },
+        /*single=*/true);
+  else
+    dispatch(op, "all_rows", args, [&](OpBuilder &b, ValueRange v) {
+      Value worklist = tileRows ? v.back() : Value();
+      bool weighted = v.size() == (worklist ? 8 : 7);
+      ValueRange lists = weighted ? v.drop_front() : v;
+      KernelAllRowsOp::create(b, loc, weighted ? v[0] : Value(), lists[0],
+                              lists[1], lists[2], lists[3], lists[4], lists[5],
+                              worklist, b.getI64IntegerAttr(experts), tileRows);
+    });
+  if (!group)
+    return;
+  std::string layer = func.getSymName().str();
+  if (routings++)
+    layer += "#" + std::to_string(routings - 1);
+  plan::RecordExpertsOp::create(b, loc, buffer(op->getResult(0)), experts,
+                                layer);
+}
+
+/// A GPU gathers rows while it copies them: nothing is packed, and rows follow
+/// each other as in the graph.
+void FunctionLowering::lowerRaggedFfn(GroupedFfnOp op) {
+  Location loc = op.getLoc();
+  Type element = op.getX().getType().getElementType();
+  Type bytes = flat(b.getI8Type()), i32 = flat(b.getI32Type());
+  int64_t hidden = op.getX().getType().getDimSize(1);
+  int64_t elementBytes = element.getIntOrFloatBitWidth() / 8;
+  unsigned parts = op.getParts();
+  auto type = TypeAttr::get(element);
+  auto i64 = [&](int64_t value) { return b.getI64IntegerAttr(value); };
+  // One asynchronous copy moves 16 bytes.
+  auto layout =
+      LayoutAttr::get(b.getContext(), LayoutKind::Rows, 16 / elementBytes, 1);
+
+  struct Segment {
+    int64_t experts, width, out;
+    Value worklist, activated, upWeights, downWeights;
+  };
+  SmallVector<Segment> segments;
+  for (unsigned s = 0; s < op.getNumSegments(); ++s) {
+    SmallVector<FlatSymbolRefAttr> symbols;
+    for (Value weight : op.getSegmentWeights(s))
+      symbols.push_back(
+          cast<GetWeightOp>(weight.getDefiningOp()).getWeightAttr());
+    auto up = cast<RankedTensorType>(op.getSegmentWeights(s)[0].getType());
+    auto down =
+        cast<RankedTensorType>(op.getSegmentWeights(s).back().getType());
+    Value offsets = op.getExpertOffsets()[s];
+    int64_t pairs = rowsPerToken[offsets];
+    Segment segment{up.getDimSize(0),
+                    up.getDimSize(1),
+                    down.getDimSize(1),
+                    worklists.lookup(offsets),
+                    {},
+                    {},
+                    {}};
+    segment.upWeights = getConstant(loc, ArrayRef(symbols).drop_back(), layout);
+    segment.downWeights = getConstant(loc, symbols.back(), layout);
+    segment.activated =
+        allocate(loc, size(pairs * segment.width * elementBytes, 0));
+    segments.push_back(segment);
+    define(op.getResult(s), pairs);
+  }
+
+  Args up;
+  addTensor(up, op.getX());
+  for (auto [s, segment] : llvm::enumerate(segments)) {
+    up.add(segment.upWeights, bytes);
+    up.add(buffer(op.getRowToken()[s]), i32);
+    up.add(segment.worklist, i32);
+    up.add(segment.activated, flat(element));
+  }
+  dispatch(op, "ffn_up", up, [&](OpBuilder &b, ValueRange v) {
+    for (auto [s, segment] : llvm::enumerate(segments)) {
+      ValueRange own = v.slice(1 + 4 * s, 4);
+      auto gemm = KernelRaggedGemmOp::create(
+          b, loc, v[0], own[1], own[0], own[2], own[3], i64(segment.experts),
+          i64(segment.width), i64(hidden), i64(parts), i64(kTileRows), type);
+      IRMapping mapping;
+      op.getActivation().cloneInto(&gemm.getActivation(), mapping);
+    }
+  });
+
+  Args down;
+  for (auto [s, segment] : llvm::enumerate(segments)) {
+    down.add(segment.activated, flat(element));
+    down.add(segment.downWeights, bytes);
+    down.add(segment.worklist, i32);
+    down.add(buffer(op.getResult(s)), flat(element));
+  }
+  dispatch(op, "ffn_down", down, [&](OpBuilder &b, ValueRange v) {
+    for (auto [s, segment] : llvm::enumerate(segments)) {
+      ValueRange own = v.slice(4 * s, 4);
+      KernelRaggedGemmOp::create(
+          b, loc, own[0], Value(), own[1], own[2], own[3], i64(segment.experts),
+          i64(segment.out), i64(segment.width), i64(1), i64(kTileRows), type);
+    }
+  });
+}
+
 void FunctionLowering::lowerGroupedFfn(GroupedFfnOp op) {
+  if (onGpu())
+    return lowerRaggedFfn(op);
   Location loc = op.getLoc();
   Type element = op.getX().getType().getElementType();
   Type bytes = flat(b.getI8Type()), i32 = flat(b.getI32Type());
@@ -561,12 +740,24 @@ struct ConvertMoeToPlanPass
         return signalPassFailure();
       }
     }
+    // Without targets, for the CPU.
+    bool cpu = false, gpu = false;
+    auto targets = getOperation()->getAttrOfType<ArrayAttr>("moe.targets");
+    for (Attribute attr : targets ? targets.getValue() : ArrayRef<Attribute>())
+      if (auto name = dyn_cast<StringAttr>(attr))
+        (name.getValue().starts_with("sm_") ? gpu : cpu) = true;
+
     ModuleState state(getOperation());
     for (auto func :
          llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>())) {
       if (failed(verifyRouted(func)))
         return signalPassFailure();
-      FunctionLowering(func, state).run();
+      plan::FuncOp planFunc = FunctionLowering(func, state).createFunction();
+      if (cpu || !gpu)
+        FunctionLowering(func, state).addVariant(planFunc, DeviceKind::Cpu);
+      if (gpu)
+        FunctionLowering(func, state).addVariant(planFunc, DeviceKind::Cuda);
+      func.erase();
     }
   }
 };

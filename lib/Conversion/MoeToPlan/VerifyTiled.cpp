@@ -20,7 +20,7 @@ static bool isKernelOp(Operation *op) {
   return isa<KernelRouterLogitsOp, KernelSelectTopkOp, KernelGroupRowsOp,
              KernelAllRowsOp, KernelGatherRowsOp, KernelPackRowsOp,
              KernelGroupedGemmOp, KernelCombineRowsOp, KernelCountRowsOp,
-             KernelMapRowsOp>(op);
+             KernelMapRowsOp, KernelRouteRowsOp, KernelRaggedGemmOp>(op);
 }
 
 static LogicalResult verifyKernel(plan::KernelOp kernel, bool strict) {
@@ -35,6 +35,8 @@ static LogicalResult verifyKernel(plan::KernelOp kernel, bool strict) {
   // Of two variants for one level the runtime may take either; the strict mode
   // promises that a token cannot tell.
   llvm::DenseMap<unsigned, StringRef> classes;
+  if (kernel.getDevice() == DeviceKind::Cuda) // One variant per architecture.
+    return success();
   for (Attribute attr : kernel.getVariants()) {
     auto config = dyn_cast<CpuConfigAttr>(attr);
     if (!config)

@@ -41,15 +41,17 @@ struct SerializeKernels
       return signalPassFailure();
     OpBuilder b(&getContext());
     b.setInsertionPointToEnd(module.getBody());
-    plan::BinaryOp::create(
-        b, module.getLoc(), "host", "elf-x86_64-object", describe(b),
-        ArrayRef(reinterpret_cast<const int8_t *>(object.data()),
-                 object.size()));
+    auto bytes = ArrayRef(reinterpret_cast<const int8_t *>(object.data()),
+                          object.size());
+    plan::BinaryOp::create(b, module.getLoc(), b.getStringAttr("host"),
+                           b.getStringAttr("elf-x86_64-object"), describe(b),
+                           b.getDenseI8ArrayAttr(bytes), StringAttr());
     for (LLVM::LLVMFuncOp func : functions)
       func.erase();
     for (plan::KernelOp kernel :
          llvm::make_early_inc_range(module.getOps<plan::KernelOp>()))
-      kernel.erase();
+      if (kernel.getDevice() == DeviceKind::Cpu)
+        kernel.erase();
   }
 
   /// Fills `entries` in the order of the kernels.
@@ -61,6 +63,8 @@ struct SerializeKernels
     emulated = module->hasAttr("moe.emulate_amx");
     llvm::StringMap<unsigned> numbers;
     for (auto kernel : module.getOps<plan::KernelOp>()) {
+      if (kernel.getDevice() != DeviceKind::Cpu)
+        continue;
       numbers[kernel.getSymName()] = entries.size();
       KernelEntry &entry = entries.emplace_back();
       entry.name = kernel.getSymName().str();

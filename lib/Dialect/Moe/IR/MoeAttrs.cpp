@@ -192,6 +192,28 @@ CpuConfigAttr::verify(function_ref<InFlightDiagnostic()> emitError, Isa,
   return success();
 }
 
+LogicalResult
+GpuConfigAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                      StringRef arch, int64_t threads, int64_t blocks,
+                      int64_t n, int64_t k, int64_t stages,
+                      StringRef accumulation) {
+  constexpr StringRef known[] = {"sm_80",  "sm_86",   "sm_89",
+                                 "sm_90a", "sm_100a", "sm_120a"};
+  if (!llvm::is_contained(known, arch))
+    return emitError() << "C1: unknown architecture \"" << arch
+                       << "\"; known are " << llvm::join(ArrayRef(known), ", ");
+  if (threads < 32 || threads > 1024 || threads % 32)
+    return emitError() << "C2: threads must be a multiple of 32 between 32 and "
+                          "1024, got "
+                       << threads;
+  if (blocks < 1 || n < 1 || k < 1 || stages < 1)
+    return emitError() << "C3: blocks, n, k and stages must be at least 1, got "
+                       << blocks << ", " << n << ", " << k << " and " << stages;
+  if (accumulation.empty())
+    return emitError() << "C4: the accumulation class needs a name";
+  return success();
+}
+
 LogicalResult LayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                  LayoutKind kind, int64_t kTile,
                                  int64_t kInner) {
@@ -201,5 +223,7 @@ LogicalResult LayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (kind == LayoutKind::RowMajor && (kTile != 1 || kInner != 1))
     return emitError() << "C2: row_major has no tiles, got kTile = " << kTile
                        << " and kInner = " << kInner;
+  if (kind == LayoutKind::Rows && kInner != 1)
+    return emitError() << "C2: rows have kInner = 1, got " << kInner;
   return success();
 }

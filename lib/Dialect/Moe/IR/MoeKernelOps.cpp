@@ -41,6 +41,19 @@ static LogicalResult verifyWeightType(Operation *op, StringRef label,
   return success();
 }
 
+/// Fails unless a worklist and the rows of its tiles are given together.
+static LogicalResult verifyWorklist(Operation *op, StringRef label,
+                                    Value worklist,
+                                    std::optional<int64_t> tileRows) {
+  if (bool(worklist) != tileRows.has_value())
+    return op->emitOpError()
+           << label << ": worklist and tile_rows are given together";
+  if (tileRows && *tileRows < 1)
+    return op->emitOpError()
+           << label << ": tile_rows must be at least 1, got " << *tileRows;
+  return success();
+}
+
 LogicalResult KernelRouterLogitsOp::verify() {
   int64_t experts = getExperts(), hidden = getHidden();
   if (failed(verifySizes(*this, "C1",
@@ -66,15 +79,29 @@ LogicalResult KernelGroupRowsOp::verify() {
     return emitOpError() << "C1: per_token must lie between 1 and the number "
                             "of experts "
                          << experts << ", got " << perToken;
-  return verifyLength(*this, "C2", "expert_offsets", getExpertOffsets(),
-                      experts + 1);
+  if (failed(verifyLength(*this, "C2", "expert_offsets", getExpertOffsets(),
+                          experts + 1)))
+    return failure();
+  return verifyWorklist(*this, "C3", getWorklist(), getTileRows());
+}
+
+LogicalResult KernelRouteRowsOp::verify() {
+  int64_t experts = getExperts();
+  if (failed(verifySizes(*this, "C1", {{"experts", experts}})) ||
+      failed(verifyPolicyFits(*this, "C2", "C2", getPolicy(), experts)) ||
+      failed(verifyLength(*this, "C3", "bias", getBias(), experts)) ||
+      failed(verifyLength(*this, "C4", "expert_offsets", getExpertOffsets(),
+                          experts + 1)))
+    return failure();
+  return verifyWorklist(*this, "C5", getWorklist(), getTileRows());
 }
 
 LogicalResult KernelAllRowsOp::verify() {
-  if (failed(verifySizes(*this, "C1", {{"experts", getExperts()}})))
+  if (failed(verifySizes(*this, "C1", {{"experts", getExperts()}})) ||
+      failed(verifyLength(*this, "C2", "expert_offsets", getExpertOffsets(),
+                          getExperts() + 1)))
     return failure();
-  return verifyLength(*this, "C2", "expert_offsets", getExpertOffsets(),
-                      getExperts() + 1);
+  return verifyWorklist(*this, "C3", getWorklist(), getTileRows());
 }
 
 LogicalResult KernelGatherRowsOp::verify() {
@@ -135,6 +162,33 @@ LogicalResult KernelGroupedGemmOp::verify() {
     return emitOpError() << "C5: without an activation out must be of "
                             "row_type "
                          << rowType << ", got " << getOut().getType();
+  return success();
+}
+
+LogicalResult KernelRaggedGemmOp::verify() {
+  int64_t parts = getParts(), tileRows = getTileRows();
+  if (failed(verifySizes(*this, "C1",
+                         {{"experts", getExperts()},
+                          {"n", getN()},
+                          {"k", getK()},
+                          {"tile_rows", tileRows}})))
+    return failure();
+  if (parts < 1 || parts > 2)
+    return emitOpError() << "C1: parts must be 1 or 2, got " << parts;
+  Type type = getWeightType();
+  if (elementType(getX()) != type || elementType(getOut()) != type)
+    return emitOpError() << "C2: x and out must be of weight_type " << type
+                         << ", got " << getX().getType() << " and "
+                         << getOut().getType();
+  if (hasActivation())
+    return verifyActivation(*this, "C3", getActivation(), parts);
+  if (!getActivation().empty() &&
+      !llvm::hasSingleElement(getActivation().front()))
+    return emitOpError() << "C3: the region must take " << parts
+                         << " values of f32, got ()";
+  if (parts != 1)
+    return emitOpError() << "C4: without an activation parts must be 1, got "
+                         << parts;
   return success();
 }
 

@@ -30,7 +30,8 @@ void PlanDialect::initialize() {
       >();
 }
 
-/// Block arguments of a kernel: `(%a: type, ...)`.
+/// Block arguments of a kernel, and its device unless that is the CPU:
+///   plan.kernel @k(%a: type, ...) on cuda variants [...] { ... }
 ParseResult KernelOp::parse(OpAsmParser &parser, OperationState &result) {
   StringAttr name;
   SmallVector<OpAsmParser::Argument> args;
@@ -40,6 +41,17 @@ ParseResult KernelOp::parse(OpAsmParser &parser, OperationState &result) {
       parser.parseArgumentList(args, OpAsmParser::Delimiter::Paren,
                                /*allowType=*/true))
     return failure();
+  if (succeeded(parser.parseOptionalKeyword("on"))) {
+    SMLoc where = parser.getCurrentLocation();
+    StringRef keyword;
+    if (parser.parseKeyword(&keyword))
+      return failure();
+    auto device = moe::symbolizeDeviceKind(keyword);
+    if (!device)
+      return parser.emitError(where) << "unknown device '" << keyword << "'";
+    result.addAttribute(getDeviceAttrName(result.name),
+                        moe::DeviceKindAttr::get(parser.getContext(), *device));
+  }
   if (succeeded(parser.parseOptionalKeyword("variants")) &&
       parser.parseAttribute(variants, getVariantsAttrName(result.name),
                             result.attributes))
@@ -62,10 +74,13 @@ void KernelOp::print(OpAsmPrinter &printer) {
       getBody().getArguments(), printer,
       [&](BlockArgument arg) { printer.printRegionArgument(arg); });
   printer << ')';
+  if (getDevice() != moe::DeviceKind::Cpu)
+    printer << " on " << moe::stringifyDeviceKind(getDevice());
   if (!getVariants().empty())
     printer << " variants " << getVariants();
   printer.printOptionalAttrDictWithKeyword(
-      (*this)->getAttrs(), {getSymNameAttrName(), getVariantsAttrName()});
+      (*this)->getAttrs(),
+      {getSymNameAttrName(), getVariantsAttrName(), getDeviceAttrName()});
   printer << ' ';
   printer.printRegion(getBody(), /*printEntryBlockArgs=*/false);
 }

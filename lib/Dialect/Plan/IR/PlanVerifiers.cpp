@@ -9,6 +9,7 @@
 #include "moe/Dialect/Plan/IR/Plan.h"
 
 #include "mlir/IR/AffineExpr.h"
+#include "llvm/ADT/SmallSet.h"
 #include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
@@ -99,18 +100,26 @@ LogicalResult FuncOp::verifyRegions() {
   Block &body = getBody().front();
   if (body.empty())
     return emitOpError() << "C4: a function needs at least one variant";
+  llvm::SmallSet<moe::DeviceKind, 2> devices;
   for (Operation &op : body) {
     auto variant = dyn_cast<VariantOp>(op);
     if (!variant)
       return emitOpError() << "C4: expected plan.variant in the body, got "
                            << op.getName();
-    if (variant.getGuards().empty() && &op != &body.back())
+    auto next = dyn_cast_if_present<VariantOp>(op.getNextNode());
+    bool isLast = !next || next.getDevice() != variant.getDevice();
+    if (isLast && !devices.insert(variant.getDevice()).second)
+      return variant.emitOpError()
+             << "C4: variants on "
+             << moe::stringifyDeviceKind(variant.getDevice())
+             << " must follow each other";
+    if (variant.getGuards().empty() && !isLast)
       return variant.emitOpError()
              << "C4: only the last variant may be without guards";
+    if (isLast && !variant.getGuards().empty())
+      return variant.emitOpError()
+             << "C4: the last variant must be without guards";
   }
-  if (!cast<VariantOp>(body.back()).getGuards().empty())
-    return body.back().emitOpError()
-           << "C4: the last variant must be without guards";
   return success();
 }
 
@@ -198,7 +207,10 @@ LogicalResult ConstantOp::verify() {
     if (parts != 1)
       return emitOpError() << "C1: row_major packs one weight, got " << parts;
   } else if (parts < 1 || parts > 2) {
-    return emitOpError() << "C1: panels pack 1 or 2 weights, got " << parts;
+    return emitOpError() << (getLayout().getKind() == moe::LayoutKind::Rows
+                                 ? "C4: rows"
+                                 : "C1: panels")
+                         << " pack 1 or 2 weights, got " << parts;
   }
   return success();
 }
@@ -219,6 +231,19 @@ LogicalResult ConstantOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
   moe::LayoutAttr layout = getLayout();
   if (layout.getKind() == moe::LayoutKind::RowMajor)
     return success();
+  if (layout.getKind() == moe::LayoutKind::Rows) {
+    Type element = type.getElementType();
+    if ((type.getRank() != 2 && type.getRank() != 3) ||
+        !(element.isF32() || element.isBF16() || element.isF16()))
+      return emitOpError() << "C4: rows pack weights of f32, bf16 or f16 and "
+                              "rank 2 or 3, got "
+                           << type;
+    if (layout.getKTile() * element.getIntOrFloatBitWidth() % 128)
+      return emitOpError() << "C4: kTile elements of " << element
+                           << " must be a multiple of 16 bytes, got kTile = "
+                           << layout.getKTile();
+    return success();
+  }
   if (type.getRank() != 2 && type.getRank() != 3)
     return emitOpError() << "C1: panels pack weights of rank 2 or 3, got "
                          << type;
@@ -241,10 +266,13 @@ uint64_t ConstantOp::getNumBytes() {
   uint64_t width = type.getElementTypeBitWidth() / 8;
   if (getLayout().getKind() == moe::LayoutKind::RowMajor)
     return type.getNumElements() * width;
-  // A panel is 32 columns, shared evenly by the parts.
   ArrayRef<int64_t> shape = type.getShape();
   uint64_t experts = shape.size() == 3 ? shape[0] : 1;
   uint64_t n = shape[shape.size() - 2], k = shape[shape.size() - 1];
+  if (getLayout().getKind() == moe::LayoutKind::Rows)
+    return experts * getWeights().size() * llvm::alignTo(n, 8) *
+           llvm::alignTo(k, getLayout().getKTile()) * width;
+  // A panel is 32 columns, shared evenly by the parts.
   uint64_t panels = llvm::divideCeil(n, 32 / getWeights().size());
   return experts * panels * llvm::alignTo(k, getLayout().getKTile()) * 32 *
          width;
@@ -297,6 +325,12 @@ LogicalResult DispatchOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
       return wrongCount(*args);
     return success();
   }
+  auto device = cast<VariantOp>((*this)->getParentOp()).getDevice();
+  if (kernel.getDevice() != device)
+    return emitOpError() << "C1: " << getKernelAttr() << " is for "
+                         << moe::stringifyDeviceKind(kernel.getDevice())
+                         << ", dispatched on "
+                         << moe::stringifyDeviceKind(device);
   auto types = kernel.getBody().getArgumentTypes();
   if (types.size() != getArgs().size())
     return wrongCount(types.size());
@@ -316,7 +350,18 @@ LogicalResult KernelOp::verify() {
                            << type;
   }
   llvm::SmallDenseSet<uint32_t> levels;
+  llvm::StringSet<> archs;
   for (Attribute variant : getVariants()) {
+    if (getDevice() == moe::DeviceKind::Cuda) {
+      auto config = dyn_cast<moe::GpuConfigAttr>(variant);
+      if (!config)
+        return emitOpError() << "C2: variants on cuda are #moe.gpu attributes, "
+                                "got "
+                             << variant;
+      if (!archs.insert(config.getArch()).second)
+        return emitOpError() << "C2: two variants for " << config.getArch();
+      continue;
+    }
     auto config = dyn_cast<moe::CpuConfigAttr>(variant);
     if (!config)
       return emitOpError() << "C2: variants are #moe.cpu attributes, got "
@@ -329,16 +374,21 @@ LogicalResult KernelOp::verify() {
 }
 
 LogicalResult BinaryOp::verify() {
-  if (getFormat() != "elf-x86_64-object")
-    return emitOpError() << "C1: expected format \"elf-x86_64-object\", got \""
+  bool isObject = getFormat() == "elf-x86_64-object";
+  if (!isObject && getFormat() != "ptx" && getFormat() != "cubin")
+    return emitOpError() << "C1: expected format \"elf-x86_64-object\", "
+                            "\"ptx\" or \"cubin\", got \""
                          << getFormat() << "\"";
+  if (isObject == getArch().has_value())
+    return emitOpError() << "C1: arch is given unless the binary is an object";
+  StringRef described = isObject ? "levels" : "threads";
   for (NamedAttribute entry : getKernels()) {
     auto kernel = dyn_cast<DictionaryAttr>(entry.getValue());
     if (!kernel || !kernel.getAs<IntegerAttr>("args") ||
-        !kernel.getAs<IntegerAttr>("levels"))
+        !kernel.getAs<IntegerAttr>(described))
       return emitOpError() << "C2: kernel " << entry.getName()
-                           << " needs integers 'args' and 'levels', got "
-                           << entry.getValue();
+                           << " needs integers 'args' and '" << described
+                           << "', got " << entry.getValue();
   }
   return success();
 }

@@ -95,6 +95,39 @@ def Moe_CpuConfigAttr : Moe_Attr<"CpuConfig", "cpu"> {
   let genVerifyDecl = 1;
 }
 
+def Moe_GpuConfigAttr : Moe_Attr<"GpuConfig", "gpu"> {
+  let summary = "how a GPU kernel is generated for one architecture";
+  let description = [{
+    Chosen by `moe-select-kernel-config`, obeyed by everything after it.
+
+    - `arch`: architecture as ptxas names it, such as "sm_80" or "sm_90a".
+    - `threads`: threads of a block, a multiple of 32.
+    - `blocks`: blocks that are meant to share an SM.
+    - `n`, `k`: output columns and input channels of a tile of a GEMM; its rows
+      are the `tile_rows` of the op.
+    - `stages`: depth of the pipeline of asynchronous copies.
+    - `accumulation`: name of the accumulation class, see `#moe.cpu`.
+
+    Example:
+    ```
+    #moe.gpu<arch = "sm_80", threads = 128, blocks = 1, n = 128, k = 64,
+             stages = 3, accumulation = "mma-k16">
+    ```
+
+    - C1. `arch` is one of sm_80, sm_86, sm_89, sm_90a, sm_100a and sm_120a.
+    - C2. `threads` is a multiple of 32 between 32 and 1024.
+    - C3. `blocks`, `n`, `k` and `stages` are at least 1.
+    - C4. `accumulation` is not empty.
+  }];
+  let parameters = (ins
+    StringRefParameter<"architecture">:$arch,
+    "int64_t":$threads, "int64_t":$blocks, "int64_t":$n, "int64_t":$k,
+    "int64_t":$stages,
+    StringRefParameter<"accumulation class">:$accumulation);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
 def Moe_IsaAttr : EnumAttr<Moe_Dialect, Moe_Isa, "isa"> {
   let description = [{
     The levels of moert/Format/KernelABI.h, lowest first.
@@ -104,21 +137,32 @@ def Moe_IsaAttr : EnumAttr<Moe_Dialect, Moe_Isa, "isa"> {
   let assemblyFormat = "`<` $value `>`";
 }
 
+def Moe_DeviceKindAttr : EnumAttr<Moe_Dialect, Moe_DeviceKind, "device"> {
+  let description = [{
+    The kinds of moert/Format/Plan.fbs.
+
+    Example: `#moe.device<cuda>`
+  }];
+  let assemblyFormat = "$value";
+}
+
 def Moe_LayoutAttr : Moe_Attr<"Layout", "layout"> {
   let summary = "physical layout of a constant";
   let description = [{
     `row_major`: the weight as it is. `panels`: the layout that
     moert/Format/Plan.fbs documents for `Layout.Panels`, with `kTile` input
-    channels to a tile and `kInner` of them innermost.
+    channels to a tile and `kInner` of them innermost. `rows`: the layout
+    `Layout.Rows`, rows padded to a multiple of `kTile` channels.
 
     Examples:
     ```
     #moe.layout<kind = row_major>
     #moe.layout<kind = panels, kTile = 32, kInner = 2>
+    #moe.layout<kind = rows, kTile = 8>
     ```
 
     - C1. `kTile` and `kInner` are at least 1, and `kInner` divides `kTile`.
-    - C2. Both are 1 for `row_major`.
+    - C2. Both are 1 for `row_major`; `kInner` is 1 for `rows`.
   }];
   let parameters = (ins
     EnumParameter<Moe_LayoutKind>:$kind,

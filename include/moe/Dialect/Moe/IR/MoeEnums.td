@@ -37,8 +37,13 @@ def Moe_Isa : Moe_Enum<"Isa", "instruction set level of a CPU kernel", [
   I32EnumAttrCase<"AVX512", 1, "avx512">,
   I32EnumAttrCase<"AMX", 2, "amx">]>;
 
+def Moe_DeviceKind : Moe_Enum<"DeviceKind", "kind of device that runs code", [
+  I32EnumAttrCase<"Cpu", 0, "cpu">,
+  I32EnumAttrCase<"Cuda", 1, "cuda">]>;
+
 def Moe_LayoutKind : Moe_Enum<"LayoutKind", "physical layout of a constant", [
   I32EnumAttrCase<"RowMajor", 0, "row_major">,
-  I32EnumAttrCase<"Panels", 1, "panels">]>;
+  I32EnumAttrCase<"Panels", 1, "panels">,
+  I32EnumAttrCase<"Rows", 2, "rows">]>;
 
 #endif // MOE_DIALECT_MOE_IR_MOEENUMS_TD

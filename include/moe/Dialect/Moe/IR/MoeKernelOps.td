@@ -92,48 +92,96 @@ def Moe_KernelGroupRowsOp : Moe_KernelOp<"group_rows"> {
     repeated one makes the kernel return MOERT_KERNEL_BAD_EXPERT_INDEX and
     leaves lists without any row.
 
+    `worklist`, when given, receives the tiles of the ragged GEMMs that follow:
+    element 0 is the number of tiles, elements 1 to 3 are zero, and from element
+    4 on each tile takes four: its expert, its first row, its number of rows
+    (1 to `tile_rows`; only the last tile of an expert is not full), zero. Tiles
+    are in ascending order of their rows.
+
     - C1. 1 <= `per_token` <= `experts`.
     - C2. `expert_offsets`, when its length is static, holds `experts` + 1
         elements.
+    - C3. `tile_rows` is given exactly with `worklist`, and is at least 1.
   }];
   let arguments = (ins
     Moe_FlatI32:$ids, Moe_FlatF32:$weights,
     Moe_FlatI32:$expert_offsets, Moe_FlatI32:$row_token,
     Moe_FlatF32:$row_weight, Moe_FlatI32:$token_offsets,
-    Moe_FlatI32:$token_rows, Index:$tokens,
-    I64Attr:$experts, I64Attr:$per_token, UnitAttr:$given);
+    Moe_FlatI32:$token_rows, Index:$tokens, Optional<Moe_FlatI32>:$worklist,
+    I64Attr:$experts, I64Attr:$per_token, UnitAttr:$given,
+    OptionalAttr<I64Attr>:$tile_rows);
   let assemblyFormat = [{
     `ins` `(` $ids `,` $weights `:` type($ids) `,` type($weights) `)`
     `outs` `(` $expert_offsets `,` $row_token `,` $row_weight `,`
     $token_offsets `,` $token_rows `:` type($expert_offsets) `,`
     type($row_token) `,` type($row_weight) `,` type($token_offsets) `,`
-    type($token_rows) `)` `tokens` `(` $tokens `)` attr-dict
+    type($token_rows) `)` `tokens` `(` $tokens `)`
+    (`worklist` `(` $worklist^ `:` type($worklist) `)`)? attr-dict
+  }];
+  let hasVerifier = 1;
+}
+
+def Moe_KernelRouteRowsOp
+    : Moe_KernelOp<"route_rows", [AttrSizedOperandSegments]> {
+  let summary = "from logits to the five lists and the worklist, fused";
+  let description = [{
+    `moe.kernel.select_topk` followed by `moe.kernel.group_rows` on what it
+    chose, as one kernel: no second launch and no host in between. logits is
+    N x `experts`; ids and weights, N x top_k, receive the choice in ascending
+    id. GPU only: its workers have to know which of them ends last.
+
+    - C1. `experts` is at least 1.
+    - C2. The policy fits so many experts; see `moe.select_topk`, C3.
+    - C3. bias, when its length is static, holds `experts` elements.
+    - C4. `expert_offsets`, when its length is static, holds `experts` + 1
+        elements.
+    - C5. `tile_rows` is given exactly with `worklist`, and is at least 1.
+  }];
+  let arguments = (ins
+    Moe_FlatF32:$logits, Optional<Moe_FlatF32>:$bias,
+    Moe_FlatI32:$ids, Moe_FlatF32:$weights,
+    Moe_FlatI32:$expert_offsets, Moe_FlatI32:$row_token,
+    Moe_FlatF32:$row_weight, Moe_FlatI32:$token_offsets,
+    Moe_FlatI32:$token_rows, Optional<Moe_FlatI32>:$worklist, Index:$tokens,
+    I64Attr:$experts, Moe_PolicyAttr:$policy,
+    OptionalAttr<I64Attr>:$tile_rows);
+  let assemblyFormat = [{
+    `ins` `(` $logits (`,` $bias^)? `:` type($logits) (`,` type($bias)^)? `)`
+    `outs` `(` $ids `,` $weights `,` $expert_offsets `,` $row_token `,`
+    $row_weight `,` $token_offsets `,` $token_rows `:` type($ids) `,`
+    type($weights) `,` type($expert_offsets) `,` type($row_token) `,`
+    type($row_weight) `,` type($token_offsets) `,` type($token_rows) `)`
+    `tokens` `(` $tokens `)`
+    (`worklist` `(` $worklist^ `:` type($worklist) `)`)? attr-dict
   }];
   let hasVerifier = 1;
 }
 
 def Moe_KernelAllRowsOp
-    : Moe_KernelOp<"all_rows"> {
+    : Moe_KernelOp<"all_rows", [AttrSizedOperandSegments]> {
   let summary = "the five lists of the routing in which every token visits all";
   let description = [{
     See `moe.all_rows`. weights, when given, is N x `experts`. Workers share
-    the tokens.
+    the tokens. `worklist` as for `moe.kernel.group_rows`.
 
     - C1. `experts` is at least 1.
     - C2. `expert_offsets`, when its length is static, holds `experts` + 1
         elements.
+    - C3. `tile_rows` is given exactly with `worklist`, and is at least 1.
   }];
   let arguments = (ins
     Optional<Moe_FlatF32>:$weights,
     Moe_FlatI32:$expert_offsets, Moe_FlatI32:$row_token,
     Moe_FlatF32:$row_weight, Moe_FlatI32:$token_offsets,
-    Moe_FlatI32:$token_rows, Index:$tokens, I64Attr:$experts);
+    Moe_FlatI32:$token_rows, Index:$tokens, Optional<Moe_FlatI32>:$worklist,
+    I64Attr:$experts, OptionalAttr<I64Attr>:$tile_rows);
   let assemblyFormat = [{
     (`ins` `(` $weights^ `:` type($weights) `)`)?
     `outs` `(` $expert_offsets `,` $row_token `,` $row_weight `,`
     $token_offsets `,` $token_rows `:` type($expert_offsets) `,`
     type($row_token) `,` type($row_weight) `,` type($token_offsets) `,`
-    type($token_rows) `)` `tokens` `(` $tokens `)` attr-dict
+    type($token_rows) `)` `tokens` `(` $tokens `)`
+    (`worklist` `(` $worklist^ `:` type($worklist) `)`)? attr-dict
   }];
   let hasVerifier = 1;
 }
@@ -226,6 +274,52 @@ def Moe_KernelGroupedGemmOp
   let assemblyFormat = [{
     `ins` `(` $packed `,` $weights `,` $expert_offsets `:` type($packed) `,`
     type($weights) `,` type($expert_offsets) `)`
+    `outs` `(` $out `:` type($out) `)` attr-dict-with-keyword ($activation^)?
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Whether there is an activation; an empty body stands for none.
+    bool hasActivation() {
+      return !getActivation().empty() &&
+             getActivation().front().getNumArguments() != 0;
+    }
+  }];
+}
+
+def Moe_KernelRaggedGemmOp
+    : Moe_KernelOp<"ragged_gemm", [SingleBlockImplicitTerminator<"YieldOp">]> {
+  let summary = "one GEMM per expert over rows that it gathers itself";
+  let description = [{
+    C = A . B^T in f32 for the rows of every expert, then an epilogue. GPU only;
+    the form of `moe.kernel.grouped_gemm` for machines that gather while they
+    copy. Row r of A is `x[row_token[r]]` when `row_token` is given, else `x[r]`;
+    rows of x have `k` elements and follow each other without padding.
+    `weights` is a constant in the layout `Layout.Rows` (see
+    moert/Format/Plan.fbs) with `parts` interleaved weights of `n` output
+    channels and `k` input channels each; typed i8. `worklist` holds the tiles
+    of `tile_rows` rows, see `moe.kernel.group_rows`.
+
+    out[r * n + column] receives the result rounded to its element type: with a
+    region (the activation, on `parts` scalars of f32) `region(c_0, c_1, ...)`,
+    without one c_0.
+
+    Workers take (tile, column block) pairs in turn.
+
+    - C1. `experts`, `n`, `k` and `tile_rows` are at least 1; `parts` is 1 or 2.
+    - C2. `weight_type` is the element type of x and out.
+    - C3. The region takes `parts` values of f32 and yields one.
+    - C4. Without a region `parts` is 1.
+  }];
+  let arguments = (ins
+    Moe_FlatFloat:$x, Optional<Moe_FlatI32>:$row_token,
+    Moe_Flat<[I8]>:$weights, Moe_FlatI32:$worklist, Moe_FlatFloat:$out,
+    I64Attr:$experts, I64Attr:$n, I64Attr:$k, I64Attr:$parts,
+    I64Attr:$tile_rows, TypeAttrOf<AnyFloat>:$weight_type);
+  let regions = (region MaxSizedRegion<1>:$activation);
+  let assemblyFormat = [{
+    `ins` `(` $x `,` $weights `:` type($x) `,` type($weights) `)`
+    (`gather` `(` $row_token^ `:` type($row_token) `)`)?
+    `worklist` `(` $worklist `:` type($worklist) `)`
     `outs` `(` $out `:` type($out) `)` attr-dict-with-keyword ($activation^)?
   }];
   let hasVerifier = 1;

@@ -67,8 +67,9 @@ def Plan_FuncOp
     - C2. `dims` has one symbol number per dynamic dimension of all types.
     - C3. `symbol_min` and `symbol_max` have one entry per symbol,
         0 <= min <= max.
-    - C4. The body holds variants only, at least one; the last, and no other, is
-        without guards.
+    - C4. The body holds variants only, at least one; those of one device
+        follow each other, and the last of each, and no other, is without
+        guards.
     - C5. Inputs and outputs are ranked tensors of f32, bf16, f16, i32, i64 or
         i8.
     - C6. Names are not empty; no two symbols, inputs or outputs share one.
@@ -90,17 +91,27 @@ def Plan_VariantOp
     : Plan_Op<"variant", [HasParent<"FuncOp">, NoTerminator, SingleBlock]> {
   let summary = "commands for a range of symbol values";
   let description = [{
-    Runs when `lo <= value < hi` for each guard, written [symbol, lo, hi].
+    Runs on devices of its kind (`cpu` unless said otherwise) when
+    `lo <= value < hi` for each guard, written [symbol, lo, hi].
 
-    Example: `plan.variant where [0, 0, 16] { ... }`
+    Examples:
+    ```mlir
+    plan.variant where [0, 0, 16] { ... }
+    plan.variant on cuda { ... }
+    ```
 
     - C1. `guards` holds triples of a symbol number of the function and a
         non-empty range.
     - C2. The body holds ops of this dialect only.
   }];
-  let arguments = (ins DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$guards);
+  let arguments = (ins
+    DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$guards,
+    DefaultValuedAttr<Moe_DeviceKindAttr,
+                      "::mlir::moe::DeviceKind::Cpu">:$device);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "(`where` $guards^)? attr-dict-with-keyword $body";
+  let assemblyFormat = [{
+    (`on` $device^)? (`where` $guards^)? attr-dict-with-keyword $body
+  }];
   let hasVerifier = 1;
 }
 
@@ -141,6 +152,8 @@ def Plan_ConstantOp
     - C2. The symbols name `moe.weight` ops.
     - C3. `panels` are of bf16 with kTile = 32 and kInner = 2, or of f32 with
         kTile = 1 and kInner = 1.
+    - C4. `rows` has 1 or 2 weights of one type, of f32, bf16 or f16 and rank 2
+        or 3; kTile elements are a multiple of 16 bytes.
   }];
   let arguments = (ins
     SymbolNameAttr:$sym_name, FlatSymbolRefArrayAttr:$weights,
@@ -188,7 +201,8 @@ def Plan_DispatchOp
 
     - C1. The symbol names a `plan.kernel` with as many arguments; buffers go to
         memrefs, sizes to indices. When the kernel is in a `plan.binary`, that
-        says the number of arguments.
+        says the number of arguments. Its variants are for the kind of device
+        of the variant that dispatches it.
     - C2. Sizes are symbols of the function.
     - C3. `label` is not empty.
   }];
@@ -251,7 +265,7 @@ def Plan_KernelOp
   let description = [{
     Block arguments are flat memrefs and indices. The body is a list of kernel
     ops without order between workers. `variants` are the configurations to
-    generate, one per ISA level.
+    generate: one per ISA level of a CPU, or one per GPU architecture.
 
     Example:
     ```mlir
@@ -264,10 +278,14 @@ def Plan_KernelOp
     ```
 
     - C1. Block arguments are memrefs of rank 1 or indices.
-    - C2. `variants` are `#moe.cpu` attributes, at most one per ISA level.
+    - C2. `variants` are `#moe.cpu` attributes, at most one per ISA level, when
+        `device` is cpu, and `#moe.gpu` attributes, at most one per
+        architecture, when it is cuda.
   }];
   let arguments = (ins
     SymbolNameAttr:$sym_name,
+    DefaultValuedAttr<Moe_DeviceKindAttr,
+                      "::mlir::moe::DeviceKind::Cpu">:$device,
     DefaultValuedAttr<ArrayAttr, "{}">:$variants);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
@@ -277,17 +295,25 @@ def Plan_KernelOp
 def Plan_BinaryOp : Plan_Op<"binary", [Symbol]> {
   let summary = "object code of all kernels for one target";
   let description = [{
-    `format` is "elf-x86_64-object". `kernels` describes what it holds: a
-    dictionary from kernel name to {args, levels, scratch = [i64 per level],
-    accumulation = [str per level]}.
+    `format` says what `data` is and `kernels` describes what it holds, a
+    dictionary from kernel name to a dictionary:
 
-    - C1. `format` is as said.
-    - C2. Each entry of `kernels` is a dictionary with integers `args` and
-        `levels`.
+    - "elf-x86_64-object": {args, levels, scratch = [i64 per level],
+      accumulation = [str per level]}. At most one such binary.
+    - "ptx" and "cubin": {args, threads, blocks, shared, scratch, accumulation,
+      and of a cubin static_shared, registers}, as table GpuKernel of
+      moert/Format/Plan.fbs documents them. The attribute `arch`
+      names the architecture; at most one of each format per architecture, and
+      no cubin without the PTX.
+
+    - C1. `format` is as said; `arch` is given unless it is an object.
+    - C2. Each entry of `kernels` is a dictionary with an integer `args`, and
+        `levels` or `threads`.
   }];
   let arguments = (ins
     SymbolNameAttr:$sym_name, StrAttr:$format,
-    DictionaryAttr:$kernels, DenseI8ArrayAttr:$data);
+    DictionaryAttr:$kernels, DenseI8ArrayAttr:$data,
+    OptionalAttr<StrAttr>:$arch);
   let assemblyFormat = "$sym_name $format $kernels $data attr-dict";
   let hasVerifier = 1;
 }
