@@ -253,13 +253,12 @@ LogicalResult mlir::moe::emulation::rewriteLLVMOp(Rewrite &r, Operation *op) {
       })
       .Case<LLVM::InvokeOp, LLVM::LandingpadOp, LLVM::ResumeOp, LLVM::VaArgOp,
             LLVM::IndirectBrOp, LLVM::BlockAddressOp>([&](auto refused) {
-        return refused->emitError("the emulator has no such operation");
+        return refused->emitOpError("is not an operation of the emulator");
       })
       .Default([&](Operation *other) -> LogicalResult {
         StringRef name = other->getName().getStringRef();
         if (name.consume_front("llvm.intr.") && !isHostIntrinsic(name))
-          return other->emitError("the emulator has no such operation: '")
-                 << name << "' would need a library on the host";
+          return other->emitOpError("would need a library on the host");
         return success();
       });
 }

@@ -86,7 +86,7 @@ private:
 };
 
 LogicalResult unsupported(Operation *op, StringRef what) {
-  return op->emitError("the emulator does not know ") << what;
+  return op->emitOpError("goes beyond the emulator, which has no ") << what;
 }
 
 //===----------------------------------------------------------------------===//
@@ -380,8 +380,9 @@ LogicalResult rewriteMma(Rewrite &r, NVVM::MmaOp op) {
       !llvm::all_of(result.getBody(), [](Type type) { return type.isF32(); }) ||
       op.getOperandC().size() != 4 || op.getLayoutA() != NVVM::MMALayout::row ||
       op.getLayoutB() != NVVM::MMALayout::col)
-    return unsupported(op, "this mma.sync: it knows m16n8k8 and m16n8k16 of "
-                           "bf16 or f16, row by col, with f32 accumulators");
+    return unsupported(op,
+                       "mma.sync other than m16n8k8 and m16n8k16 of bf16 or "
+                       "f16, row by col, with f32 accumulators");
   // Registers of A, then B, then C.
   Value in = r.slot(Rewrite::kIn, 40), out = r.slot(Rewrite::kOut, 16);
   unsigned at = 0;
@@ -544,7 +545,7 @@ LogicalResult rewriteArriveExpectTx(Rewrite &r,
   if (op.getRelaxed())
     return unsupported(op, "relaxed arrivals");
   if (op.getPredicate() && op->getNumResults())
-    return unsupported(op, "the result of a predicated arrival");
+    return unsupported(op, "results of predicated arrivals");
   Value state;
   r.guarded(op.getPredicate(), [&] {
     state = r.call("moe_emu_mbarrier_arrive_expect_tx", r.i64,
@@ -721,8 +722,8 @@ LogicalResult rewriteWgmma(Rewrite &r, NVVM::WgmmaMmaAsyncOp op) {
   NVVM::WGMMATypes type = op.getTypeA();
   if ((type != NVVM::WGMMATypes::bf16 && type != NVVM::WGMMATypes::f16) ||
       op.getTypeB() != type || op.getTypeD() != NVVM::WGMMATypes::f32)
-    return unsupported(op, "this wgmma: it knows bf16 and f16 with f32 "
-                           "accumulators");
+    return unsupported(op,
+                       "wgmma other than of bf16 or f16 with f32 accumulators");
   unsigned n = op.getShape().getN();
   uint32_t flags = 0;
   if (op.getLayoutA() == NVVM::MMALayout::col)

@@ -259,6 +259,11 @@ LogicalResult Retargeter::prepare(LLVM::LLVMFuncOp function) {
     return function.emitError("the emulator has no variable arguments");
   bool isKernel =
       function->hasAttr("nvvm.kernel") || function->hasAttr("gpu.kernel");
+  if (auto cluster =
+          function->getAttrOfType<DenseI32ArrayAttr>("nvvm.cluster_dim"))
+    for (int32_t size : cluster.asArrayRef().drop_front())
+      if (size != 1)
+        return function.emitError("clusters lie along x in the emulator");
   Kernel kernel;
   kernel.function = function;
   kernel.name = function.getSymName().str();
@@ -307,7 +312,7 @@ LogicalResult Retargeter::rewriteBody(LLVM::LLVMFuncOp function) {
     }
     const Rule *rule = lookupNVVMRule(op->getName().getStringRef());
     if (!rule) {
-      op->emitError("the emulator has no such operation");
+      op->emitOpError("is not an operation of the emulator");
       failed = true;
       continue;
     }

@@ -150,8 +150,8 @@ const Bug kBugs[] = {
     {"early-stage-release", isWaitGroup, "waits for one group less",
      waitForOneLess},
     {"out-of-bounds", [](Operation *op) { return globalOperand(op) >= 0; },
-     "moved by 2^30 bytes",
-     [](Operation *op) { moveAddress(op, globalOperand(op), 1 << 30); }},
+     "moved by 2^27 bytes",
+     [](Operation *op) { moveAddress(op, globalOperand(op), 1 << 27); }},
     {"uninitialised-read", fillsShared, "dropped", drop},
     {"divergent-collective", isCollective, "left to lane 0", guardByLane},
     {"misaligned-ldmatrix",
@@ -192,12 +192,13 @@ struct TestMutateCut
     if (nth >= places.size()) {
       emitError(getOperation().getLoc())
           << "'" << bug << "' fits " << places.size()
-          << " places; there is no place " << nth;
+          << " places; there is no place " << unsigned(nth);
       return signalPassFailure();
     }
     Operation *place = places[nth];
-    place->emitRemark() << bug << " " << nth << " of " << places.size() << ": '"
-                        << place->getName() << "' " << known->what;
+    place->emitRemark() << bug << " " << unsigned(nth) << " of "
+                        << places.size() << ": '" << place->getName() << "' "
+                        << known->what;
     known->apply(place);
   }
 };

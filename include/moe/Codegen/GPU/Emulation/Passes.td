@@ -46,7 +46,7 @@ def TestMutateCutPass : Pass<"test-mutate-cut", "::mlir::ModuleOp"> {
     - `missing-wait` drops a `cp.async.wait.group`.
     - `early-stage-release` lets a `cp.async.wait.group` or a
       `wgmma.wait.group` wait for one group less.
-    - `out-of-bounds` adds 2^30 bytes to the address of an access to global
+    - `out-of-bounds` adds 2^27 bytes to the address of an access to global
       memory.
     - `uninitialised-read` drops a `cp.async` or a store to shared memory.
     - `divergent-collective` lets only the first lane take part in a
