@@ -1,0 +1,281 @@
+//===- RowFunction.cpp - Tensor code of one row on buffers ----------------===//
+//
+// Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "RowFunction.h"
+
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Affine/Transforms/Transforms.h"
+#include "mlir/Dialect/Affine/Utils.h"
+#include "mlir/Dialect/Arith/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Bufferization/Transforms/OneShotAnalysis.h"
+#include "mlir/Dialect/Bufferization/Transforms/Transforms.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/Linalg/Transforms/SubsetInsertionOpInterfaceImpl.h"
+#include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/Linalg/Utils/Utils.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/MemRef/Transforms/Transforms.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/SCF/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Tensor/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/Tensor/Transforms/SubsetInsertionOpInterfaceImpl.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+void moe::registerRowFunctionInterfaces(DialectRegistry &registry) {
+  arith::registerBufferizableOpInterfaceExternalModels(registry);
+  linalg::registerBufferizableOpInterfaceExternalModels(registry);
+  linalg::registerSubsetOpInterfaceExternalModels(registry);
+  scf::registerBufferizableOpInterfaceExternalModels(registry);
+  tensor::registerBufferizableOpInterfaceExternalModels(registry);
+  tensor::registerSubsetOpInterfaceExternalModels(registry);
+}
+
+/// The type of a contiguous piece of a flat buffer at any offset.
+static MemRefType viewType(RankedTensorType type) {
+  SmallVector<int64_t> strides = computeStrides(type.getShape());
+  auto layout =
+      StridedLayoutAttr::get(type.getContext(), ShapedType::kDynamic, strides);
+  return MemRefType::get(type.getShape(), type.getElementType(), layout);
+}
+
+//===----------------------------------------------------------------------===//
+// Tensor code
+//===----------------------------------------------------------------------===//
+
+LogicalResult RowFunction::checkBody() {
+  WalkResult walk = op.getBody().walk([&](Operation *inner) {
+    if (isa_and_nonnull<arith::ArithDialect,
+                        bufferization::BufferizationDialect,
+                        linalg::LinalgDialect, math::MathDialect,
+                        scf::SCFDialect, tensor::TensorDialect>(
+            inner->getDialect()) ||
+        inner == op.getBody().front().getTerminator())
+      return WalkResult::advance();
+    inner->emitOpError("cannot run row by row; expert bodies and token code "
+                       "hold arith, linalg, math, scf and tensor ops");
+    return WalkResult::interrupt();
+  });
+  return failure(walk.wasInterrupted());
+}
+
+LogicalResult RowFunction::build() {
+  Location loc = op.getLoc();
+  module = ModuleOp::create(loc);
+  Block &body = op.getBody().front();
+  auto yield = cast<YieldOp>(body.getTerminator());
+  SmallVector<Type> types;
+  for (Type type : body.getArgumentTypes())
+    types.push_back(viewType(cast<RankedTensorType>(type)));
+  for (Type type : yield.getOperandTypes())
+    types.push_back(viewType(cast<RankedTensorType>(type)));
+
+  rewriter.setInsertionPointToEnd(module->getBody());
+  func = func::FuncOp::create(rewriter, loc, "row",
+                              rewriter.getFunctionType(types, {}));
+  Block *entry = func.addEntryBlock();
+  rewriter.setInsertionPointToStart(entry);
+  IRMapping mapping;
+  for (auto [argument, view] :
+       llvm::zip_first(body.getArguments(), entry->getArguments()))
+    mapping.map(argument, bufferization::ToTensorOp::create(
+                              rewriter, loc, argument.getType(), view,
+                              /*restrict=*/true, /*writable=*/false));
+  for (Operation &inner : body.without_terminator())
+    rewriter.clone(inner, mapping);
+  auto outs = entry->getArguments().take_back(yield.getNumOperands());
+  for (auto [value, out] : llvm::zip_equal(yield.getOperands(), outs))
+    bufferization::MaterializeInDestinationOp::create(
+        rewriter, loc, Type(), mapping.lookupOrDefault(value), out,
+        /*restrict=*/true, /*writable=*/true);
+  func::ReturnOp::create(rewriter, loc);
+  return success();
+}
+
+LogicalResult RowFunction::simplify(RewritePatternSet &&patterns) {
+  MLIRContext *context = op.getContext();
+  for (RegisteredOperationName name : context->getRegisteredOperations()) {
+    StringRef dialect = name.getDialectNamespace();
+    // What a lowering made parallel stays so, however few its iterations.
+    if (name.getStringRef() == scf::ParallelOp::getOperationName())
+      continue;
+    if (dialect == "arith" || dialect == "bufferization" ||
+        dialect == "linalg" || dialect == "memref" || dialect == "scf" ||
+        dialect == "tensor" || dialect == "affine")
+      name.getCanonicalizationPatterns(patterns, context);
+  }
+  for (StringRef name : {"linalg", "tensor", "memref"})
+    if (Dialect *dialect = context->getLoadedDialect(name))
+      dialect->getCanonicalizationPatterns(patterns);
+  (void)applyPatternsGreedily(func, std::move(patterns));
+  return success();
+}
+
+/// Ops that are defined by what they decompose into, such as softmax.
+void RowFunction::decompose() {
+  SmallVector<linalg::AggregatedOpInterface> ops;
+  func.walk([&](linalg::AggregatedOpInterface inner) { ops.push_back(inner); });
+  for (linalg::AggregatedOpInterface inner : ops) {
+    rewriter.setInsertionPoint(inner);
+    FailureOr<SmallVector<Value>> values = inner.decomposeOperation(rewriter);
+    if (succeeded(values))
+      rewriter.replaceOp(inner, *values);
+  }
+}
+
+/// Constants are computed into scratch: a kernel has no data of its own.
+LogicalResult RowFunction::expandConstants() {
+  constexpr int64_t kMaxElements = 256;
+  SmallVector<arith::ConstantOp> constants;
+  func.walk([&](arith::ConstantOp constant) {
+    if (isa<RankedTensorType>(constant.getType()))
+      constants.push_back(constant);
+  });
+  for (arith::ConstantOp constant : constants) {
+    auto type = cast<RankedTensorType>(constant.getType());
+    auto elements = dyn_cast<DenseElementsAttr>(constant.getValue());
+    Location loc = constant.getLoc();
+    rewriter.setInsertionPoint(constant);
+    auto scalar = [&](Attribute value) -> Value {
+      return arith::ConstantOp::create(rewriter, loc, cast<TypedAttr>(value));
+    };
+    if (elements && elements.isSplat()) {
+      Value empty = tensor::EmptyOp::create(rewriter, loc, type.getShape(),
+                                            type.getElementType());
+      Value value = scalar(elements.getSplatValue<Attribute>());
+      auto fill = linalg::FillOp::create(rewriter, loc, value, empty);
+      rewriter.replaceOp(constant, fill.getResults());
+      continue;
+    }
+    if (!elements || type.getNumElements() > kMaxElements)
+      return constant.emitOpError("is a constant of ")
+             << type.getNumElements() << " different elements; at most "
+             << kMaxElements << " can run row by row";
+    SmallVector<Value> values;
+    for (Attribute value : elements.getValues<Attribute>())
+      values.push_back(scalar(value));
+    rewriter.replaceOpWithNewOp<tensor::FromElementsOp>(constant, type, values);
+  }
+  return success();
+}
+
+LogicalResult RowFunction::simplifyTensors() {
+  decompose();
+  RewritePatternSet patterns(op.getContext());
+  linalg::populateElementwiseToLinalgConversionPatterns(patterns);
+  linalg::populateLinalgNamedOpsGeneralizationPatterns(patterns);
+  linalg::populateElementwiseOpsFusionPatterns(
+      patterns, [](OpOperand *operand) {
+        auto producer = operand->get().getDefiningOp<linalg::LinalgOp>();
+        auto consumer = dyn_cast<linalg::LinalgOp>(operand->getOwner());
+        // Nothing may be computed more often than before.
+        return producer && consumer && producer->hasOneUse() &&
+               producer.getNumLoops() == consumer.getNumLoops() &&
+               consumer.getNumReductionLoops() == 0;
+      });
+  if (failed(simplify(std::move(patterns))))
+    return failure();
+  // Folding makes constants anew, so they are taken apart last.
+  return expandConstants();
+}
+
+//===----------------------------------------------------------------------===//
+// Buffers
+//===----------------------------------------------------------------------===//
+
+LogicalResult RowFunction::bufferize() {
+  if (failed(bufferization::eliminateEmptyTensors(rewriter, func)))
+    return failure();
+  bufferization::OneShotBufferizationOptions options;
+  options.memCpyFn = [](OpBuilder &b, Location loc, Value from, Value to) {
+    linalg::makeMemRefCopyOp(b, loc, from, to);
+    return success();
+  };
+  bufferization::BufferizationState state;
+  return bufferization::runOneShotBufferize(func, options, state);
+}
+
+LogicalResult RowFunction::lowerToLoops(LowerLinalg lower) {
+  SmallVector<memref::CopyOp> copies;
+  func.walk([&](memref::CopyOp copy) { copies.push_back(copy); });
+  for (memref::CopyOp copy : copies) {
+    rewriter.setInsertionPoint(copy);
+    linalg::makeMemRefCopyOp(rewriter, copy.getLoc(), copy.getSource(),
+                             copy.getTarget());
+    rewriter.eraseOp(copy);
+  }
+  SmallVector<linalg::LinalgOp> ops;
+  func.walk([&](linalg::LinalgOp inner) { ops.push_back(inner); });
+  for (linalg::LinalgOp inner : ops)
+    if (failed(lower(rewriter, inner)))
+      return failure();
+  return success();
+}
+
+LogicalResult RowFunction::simplifyBuffers() {
+  RewritePatternSet patterns(op.getContext());
+  memref::populateFoldMemRefAliasOpPatterns(patterns);
+  memref::populateExpandStridedMetadataPatterns(patterns);
+  affine::populateAffineExpandIndexOpsPatterns(patterns);
+  if (failed(simplify(std::move(patterns))))
+    return failure();
+  // What is left of index arithmetic on maps.
+  SmallVector<affine::AffineApplyOp> applies;
+  func.walk([&](affine::AffineApplyOp apply) { applies.push_back(apply); });
+  for (affine::AffineApplyOp apply : applies) {
+    rewriter.setInsertionPoint(apply);
+    std::optional<SmallVector<Value, 8>> values = affine::expandAffineMap(
+        rewriter, apply.getLoc(), apply.getAffineMap(), apply.getOperands());
+    if (!values)
+      return apply.emitOpError("cannot be expanded");
+    rewriter.replaceOp(apply, *values);
+  }
+  return success();
+}
+
+LogicalResult RowFunction::collectTemporaries() {
+  WalkResult walk = func.walk([&](Operation *inner) {
+    if (auto alloc = dyn_cast<memref::AllocOp>(inner)) {
+      if (!alloc.getType().hasStaticShape()) {
+        inner->emitOpError("is a temporary of dynamic shape in tensor code "
+                           "that runs row by row");
+        return WalkResult::interrupt();
+      }
+      temporaries.push_back(alloc);
+      return WalkResult::advance();
+    }
+    if (auto loop = dyn_cast<LoopLikeOpInterface>(inner))
+      for (Value init : loop.getInits())
+        if (isa<BaseMemRefType>(init.getType())) {
+          inner->emitOpError("carries a tensor that is not updated in place");
+          return WalkResult::interrupt();
+        }
+    if (isa_and_nonnull<arith::ArithDialect, func::FuncDialect,
+                        math::MathDialect, memref::MemRefDialect,
+                        scf::SCFDialect, vector::VectorDialect>(
+            inner->getDialect()))
+      return WalkResult::advance();
+    inner->emitOpError("has no lowering in tensor code that runs row by row");
+    return WalkResult::interrupt();
+  });
+  return failure(walk.wasInterrupted());
+}
+
+LogicalResult RowFunction::create(LowerLinalg lower) {
+  return success(succeeded(checkBody()) && succeeded(build()) &&
+                 succeeded(simplifyTensors()) && succeeded(bufferize()) &&
+                 succeeded(lowerToLoops(lower)) &&
+                 succeeded(simplifyBuffers()) &&
+                 succeeded(collectTemporaries()));
+}

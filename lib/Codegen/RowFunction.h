@@ -1,0 +1,75 @@
+//===- RowFunction.h - Tensor code of one row on buffers ------------------===//
+//
+// Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// What the CPU's and the GPU's expansion of moe.kernel.map_rows share: the
+// region becomes a function of one row on buffers, in a module of its own. It
+// is simplified and fused as tensor code, bufferised by upstream's one-shot
+// analysis, and its linalg ops are lowered as the target says.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_LIB_CODEGEN_ROWFUNCTION_H
+#define MOE_LIB_CODEGEN_ROWFUNCTION_H
+
+#include "moe/Dialect/Moe/IR/Moe.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/IR/BuiltinOps.h"
+
+namespace mlir::moe {
+
+/// The region of a map_rows as a function on buffers. Lives as long as the
+/// code taken from it is needed.
+class RowFunction {
+public:
+  /// Replaces a linalg op on buffers of static shape by loops of scf and
+  /// memref.
+  using LowerLinalg =
+      function_ref<LogicalResult(RewriterBase &, linalg::LinalgOp)>;
+
+  explicit RowFunction(KernelMapRowsOp op)
+      : op(op), rewriter(op.getContext()) {}
+
+  /// Builds and lowers the function. Its ops are then of arith, math, memref,
+  /// scf and vector. Fails with a diagnostic at the op that has no lowering.
+  LogicalResult create(LowerLinalg lower);
+
+  /// The types of its arguments, memrefs: the region's, then the results'.
+  ArrayRef<Type> getArgumentTypes() { return func.getArgumentTypes(); }
+  /// One block; its terminator returns nothing.
+  Block &getBody() { return func.getBody().front(); }
+  /// All allocations, of static shape, at any depth of the body.
+  ArrayRef<memref::AllocOp> getTemporaries() { return temporaries; }
+
+private:
+  LogicalResult checkBody();
+  LogicalResult build();
+  void decompose();
+  LogicalResult expandConstants();
+  LogicalResult simplifyTensors();
+  LogicalResult bufferize();
+  LogicalResult lowerToLoops(LowerLinalg lower);
+  LogicalResult simplifyBuffers();
+  LogicalResult collectTemporaries();
+  LogicalResult simplify(RewritePatternSet &&patterns);
+
+  KernelMapRowsOp op;
+  IRRewriter rewriter;
+  OwningOpRef<ModuleOp> module;
+  func::FuncOp func;
+  SmallVector<memref::AllocOp> temporaries;
+};
+
+/// Adds the interfaces by which tensor code is bufferised.
+void registerRowFunctionInterfaces(DialectRegistry &registry);
+
+} // namespace mlir::moe
+
+#endif // MOE_LIB_CODEGEN_ROWFUNCTION_H
