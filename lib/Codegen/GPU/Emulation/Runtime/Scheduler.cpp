@@ -1,0 +1,465 @@
+//===- Scheduler.cpp - Turns of the threads of a cluster ------------------===//
+//
+// Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A thread runs until it must wait, then switches straight to the next one
+// that is ready. When none is, pending asynchronous work is done; when there
+// is none either, the cluster has finished or is stuck.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Machine.h"
+
+#include <sys/mman.h>
+
+namespace moe::emu {
+
+/// Turns in which threads only polled before they count as stuck.
+static constexpr uint64_t kMaxIdleTurns = 1u << 21;
+/// Checked accesses of one turn before the thread counts as stuck.
+static constexpr uint64_t kMaxAccesses = 1ull << 31;
+/// Different mbarriers of a block that the race detector tells apart.
+static constexpr uint32_t kMBarrierAgents = 32;
+
+//===----------------------------------------------------------------------===//
+// Preparation
+//===----------------------------------------------------------------------===//
+
+Machine::~Machine() {
+  for (uint8_t *stack : stacks)
+    freeStack(stack);
+  if (mapping)
+    munmap(mapping, (kMaxCluster + 1) * size_t(kArenaBytes));
+}
+
+bool Machine::prepare(LaunchState &launchState) {
+  launch = &launchState;
+  const LaunchConfig &config = launch->config;
+  check = config.check;
+  schedule = config.schedule;
+  switches = macs = 0;
+  known.clear();
+
+  if (!mapping) {
+    // Shared addresses are 32-bit integers in the code.
+    void *memory =
+        mmap(nullptr, (kMaxCluster + 1) * size_t(kArenaBytes),
+             PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_32BIT, -1, 0);
+    if (memory == MAP_FAILED)
+      return false;
+    mapping = static_cast<uint8_t *>(memory);
+    uintptr_t start =
+        (uintptr_t(mapping) + kArenaBytes - 1) & ~uintptr_t(kArenaBytes - 1);
+    arena = reinterpret_cast<uint8_t *>(start);
+  }
+
+  uint32_t threads = launch->threads;
+  uint32_t blocks = launch->cluster;
+  launchFibers = threads * blocks;
+  while (stacks.size() < launchFibers) {
+    uint8_t *stack = allocateStack();
+    if (!stack)
+      return false;
+    stacks.push_back(stack);
+  }
+
+  warpsPerBlock = (threads + 31) / 32;
+  groupsPerBlock = (threads + kWarpgroup - 1) / kWarpgroup;
+  agents = (groupsPerBlock + kMBarrierAgents) * blocks;
+  uint32_t bits = 1;
+  while ((launchFibers + agents) >> bits)
+    ++bits;
+  epochBits = 32 - bits;
+  clocks.reset(launchFibers + agents);
+
+  fibers.resize(launchFibers);
+  warps.resize(warpsPerBlock * blocks);
+  warpgroups.resize(groupsPerBlock * blocks);
+  barriers.resize(kBarriers * blocks);
+  liveInBlock.resize(blocks);
+  uint32_t size = 1;
+  while (size < launchFibers + 1)
+    size *= 2;
+  ready.assign(size, nullptr);
+  readyMask = size - 1;
+  cellsPerBlock = launch->sharedBytes / 2 + 1;
+  return true;
+}
+
+void Machine::finish() {
+  for (Fiber &fiber : fibers) {
+    fiber.seen = ClockRef();
+    fiber.copies.clear();
+    fiber.bulkReads.clear();
+  }
+  for (BlockBarrier &barrier : barriers) {
+    barrier.clocks.take();
+    barrier.waiters.clear();
+  }
+  clusterBarrier = ClusterBarrier();
+  for (uint32_t i = 0; i < mbarrierCount; ++i)
+    *mbarriers[i] = MBarrier();
+  mbarrierCount = 0;
+  queue.clear();
+  clocks.reset(launchFibers + agents);
+}
+
+void Machine::startCluster(uint64_t cluster) {
+  const LaunchConfig &config = launch->config;
+  finish();
+  rng = (config.seed + 1) * 0x9E3779B97F4A7C15ull ^
+        (cluster + 1) * 0xD1B54A32D192ED03ull;
+  rng = rng ? rng : 1;
+  for (int i = 0; i < 4; ++i)
+    random();
+  agentEpochs.assign(agents, 0);
+  readyHead = readyTail = 0;
+  idleTurns = 0;
+  accessBudget = kMaxAccesses;
+  if (check)
+    shadow.assign(cellsPerBlock * launch->cluster, Cell());
+  for (BlockBarrier &barrier : barriers) {
+    barrier.arrived = barrier.need = barrier.votes = 0;
+    barrier.generation = 1;
+    barrier.warps.assign(warpsPerBlock, {0, 0, ""});
+  }
+  for (uint32_t i = 0; i < warpgroups.size(); ++i) {
+    warpgroups[i].arrived = 0;
+    warpgroups[i].agent = launchFibers + i;
+  }
+
+  uint32_t across = config.grid[0] / launch->cluster;
+  uint32_t x = uint32_t(cluster % across) * launch->cluster;
+  uint64_t rest = cluster / across;
+  uint32_t y = uint32_t(rest % config.grid[1]);
+  uint32_t z = uint32_t(rest / config.grid[1]);
+  ClockRef start = clocks.zero();
+  for (uint32_t block = 0; block < launch->cluster; ++block) {
+    uint8_t *shared = arena + uint64_t(block) * kArenaBytes;
+    std::memset(shared, 0xFF, launch->sharedBytes);
+    liveInBlock[block] = launch->threads;
+    for (uint32_t i = 0; i < launch->threads; ++i) {
+      uint32_t index = block * launch->threads + i;
+      Fiber &fiber = fibers[index];
+      moe_emu_thread &thread = fiber.thread;
+      thread.tid[0] = i % config.block[0];
+      thread.tid[1] = i / config.block[0] % config.block[1];
+      thread.tid[2] = i / (config.block[0] * config.block[1]);
+      std::copy_n(config.block, 3, thread.ntid);
+      std::copy_n(config.grid, 3, thread.nctaid);
+      thread.ctaid[0] = x + block;
+      thread.ctaid[1] = y;
+      thread.ctaid[2] = z;
+      thread.laneid = i % 32;
+      thread.warpid = i / 32;
+      thread.shared = shared;
+      thread.cluster_ctarank = block;
+      thread.cluster_nctarank = launch->cluster;
+      fiber.machine = this;
+      fiber.stack = stacks[index];
+      fiber.stackPointer = prepareStack(fiber.stack, runFiber, &fiber);
+      fiber.waitSite = "";
+      fiber.index = index;
+      fiber.block = block;
+      fiber.local = i;
+      fiber.seen = start;
+      fiber.epoch = 1;
+      fiber.lastRange = fiber.atomicRun = 0;
+      fiber.copyGroups = fiber.copyArrivals = fiber.bulkGroups = 0;
+      fiber.wgmmaGroups = fiber.wgmmaWaited = 0;
+      fiber.wgmmaOpen = false;
+      fiber.clusterPhase = 0;
+      fiber.clusterArrived = false;
+      wake(fiber);
+    }
+    for (uint32_t i = 0; i < warpsPerBlock; ++i) {
+      Warp &warp = warps[block * warpsPerBlock + i];
+      warp.lanes = &fibers[block * launch->threads + i * 32];
+      uint32_t lanes = std::min(32u, launch->threads - i * 32);
+      warp.present = lanes == 32 ? ~0u : (1u << lanes) - 1;
+      warp.exited = 0;
+      warp.pending.clear();
+    }
+  }
+  live = launchFibers;
+}
+
+void Machine::runCluster(uint64_t cluster) {
+  startCluster(cluster);
+  Fiber *first = pickReady();
+  ++switches;
+  moe_emu_switch_stack(&mainStackPointer, first->stackPointer);
+  if (!launch->stop.load(std::memory_order_relaxed))
+    endCluster();
+}
+
+/// All threads have exited, or none can go on.
+void Machine::endCluster() {
+  if (live) {
+    reportDeadlock();
+    launch->stop = true;
+    return;
+  }
+  for (uint32_t i = 0; i < mbarrierCount; ++i) {
+    const MBarrier &barrier = *mbarriers[i];
+    if (!barrier.valid || barrier.bytes == 0)
+      continue;
+    report(FindingKind::TransactionCount,
+           fibers[barrier.block * launch->threads], barrier.site,
+           barrier.offset,
+           "the block ends while its mbarrier at shared+0x%x %s %lld bytes",
+           barrier.offset,
+           barrier.bytes > 0 ? "still expects" : "has received unexpected",
+           static_cast<long long>(std::abs(barrier.bytes)));
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Turns
+//===----------------------------------------------------------------------===//
+
+void Machine::runFiber(void *argument) {
+  Fiber &fiber = *static_cast<Fiber *>(argument);
+  const LaunchConfig &config = fiber.machine->launch->config;
+  config.kernel->entry(&fiber.thread, config.params);
+  fiber.machine->exitFiber(fiber);
+}
+
+/// The kernel's function has returned.
+void Machine::exitFiber(Fiber &fiber) {
+  for (const AsyncCopy &copy : fiber.copies)
+    report(FindingKind::CopyInFlight, fiber, copy.site, 0,
+           "the thread ends while a cp.async of it is not waited for");
+  if (!fiber.bulkReads.empty())
+    report(FindingKind::CopyInFlight, fiber, fiber.bulkReads.front().site,
+           fiber.bulkReads.front().offset,
+           "the thread ends while a bulk store of it is not waited for");
+  if (fiber.wgmmaOpen || fiber.wgmmaWaited < fiber.wgmmaGroups)
+    report(FindingKind::CopyInFlight, fiber, fiber.waitSite, 0,
+           "the thread ends while a wgmma of it is not waited for");
+  fiber.wait = Wait::Exited;
+  fiber.waitSite = "";
+  idleTurns = 0;
+  --live;
+  if (--liveInBlock[fiber.block] == 0)
+    for (const AsyncWork &work : queue)
+      if (work.kind <= AsyncWork::BulkLoad && work.blocks >> fiber.block & 1)
+        report(FindingKind::CopyInFlight, fiber, work.site, 0,
+               "the block ends while a bulk copy into its shared memory is in "
+               "flight");
+  if (fiber.clusterArrived && fiber.clusterPhase == clusterBarrier.phase)
+    ++clusterBarrier.gone;
+  leaveWarp(fiber);
+  releaseCluster();
+  switchNext(fiber);
+  __builtin_unreachable();
+}
+
+Fiber *Machine::pickReady() {
+  if (schedule == Schedule::Random)
+    std::swap(
+        ready[readyHead & readyMask],
+        ready[(readyHead + random() % (readyTail - readyHead)) & readyMask]);
+  return ready[readyHead++ & readyMask];
+}
+
+/// Performs one piece of asynchronous work.
+void Machine::runQueued() {
+  size_t pick =
+      schedule == Schedule::Random ? size_t(random() % queue.size()) : 0;
+  AsyncWork work = std::move(queue[pick]);
+  queue.erase(queue.begin() + pick);
+  idleTurns = 0;
+  perform(work);
+}
+
+void Machine::switchNext(Fiber &fiber) {
+  if (schedule == Schedule::Random && !queue.empty() && random() % 16 == 0)
+    runQueued();
+  accessBudget = kMaxAccesses;
+  while (readyHead == readyTail && !queue.empty())
+    runQueued();
+  void *next = mainStackPointer;
+  if (readyHead != readyTail) {
+    Fiber *other = pickReady();
+    if (other == &fiber)
+      return;
+    next = other->stackPointer;
+  }
+  ++switches;
+  moe_emu_switch_stack(&fiber.stackPointer, next);
+}
+
+void Machine::yield(Fiber &fiber, const char *site) {
+  if (++idleTurns > kMaxIdleTurns)
+    noProgress(fiber, site);
+  // Polling threads must not keep asynchronous work from ever being done.
+  if (!queue.empty() && idleTurns > launchFibers)
+    runQueued();
+  ready[readyTail++ & readyMask] = &fiber;
+  fiber.waitSite = site;
+  switchNext(fiber);
+}
+
+void Machine::noProgress(Fiber &fiber, const char *site) {
+  fatal(FindingKind::Deadlock, fiber, site, 0,
+        "the thread polls or loops without end; %s", waitCounts().c_str());
+}
+
+void Machine::leave(Fiber &fiber) {
+  launch->stop = true;
+  moe_emu_switch_stack(&fiber.stackPointer, mainStackPointer);
+  __builtin_unreachable();
+}
+
+//===----------------------------------------------------------------------===//
+// Threads that cannot go on
+//===----------------------------------------------------------------------===//
+
+static const char *const kWaitNames[kWaitKinds] = {
+    "ready",        "at warp operations", "at barriers", "at cluster barriers",
+    "at mbarriers", "at wgmma",           "exited"};
+
+std::string Machine::waitCounts() const {
+  uint32_t counts[kWaitKinds] = {};
+  for (const Fiber &fiber : fibers)
+    ++counts[unsigned(fiber.wait)];
+  std::string text;
+  for (unsigned i = 0; i < kWaitKinds; ++i) {
+    if (!counts[i])
+      continue;
+    text += (text.empty() ? "" : ", ") + std::to_string(counts[i]) + " " +
+            kWaitNames[i];
+  }
+  return "of " + std::to_string(launchFibers) + " threads: " + text;
+}
+
+static const char *waitPlace(const Fiber &fiber) {
+  return fiber.wait == Wait::Exited ? "has exited" : "waits elsewhere";
+}
+
+/// Whether a thread that a collective misses has gone another way, and does
+/// not just wait for data.
+static bool wentElsewhere(const Fiber &fiber) {
+  return fiber.wait != Wait::MBarrier && fiber.wait != Wait::ClusterBarrier;
+}
+
+bool Machine::reportDivergence() {
+  for (Warp &warp : warps)
+    for (const Rendezvous &meeting : warp.pending)
+      for (uint32_t lane = 0; lane < 32; ++lane) {
+        uint32_t missing = meeting.mask & warp.present & ~meeting.arrived;
+        if (!(missing >> lane & 1) || !wentElsewhere(warp.lanes[lane]))
+          continue;
+        const Fiber &at = warp.lanes[__builtin_ctz(meeting.arrived)];
+        report(FindingKind::DivergentCollective, at, meeting.site, 0,
+               "%u of %u lanes reached the operation; thread %u %s%s%s; %s",
+               unsigned(__builtin_popcount(meeting.arrived)),
+               unsigned(__builtin_popcount(meeting.mask & warp.present)),
+               warp.lanes[lane].local, waitPlace(warp.lanes[lane]),
+               *warp.lanes[lane].waitSite ? ": " : "",
+               warp.lanes[lane].waitSite, waitCounts().c_str());
+        return true;
+      }
+  for (uint32_t i = 0; i < barriers.size(); ++i) {
+    BlockBarrier &barrier = barriers[i];
+    uint32_t block = i / kBarriers;
+    for (uint32_t w = 0; barrier.arrived && w < warpsPerBlock; ++w) {
+      const BlockBarrier::WarpArrivals &arrivals = barrier.warps[w];
+      Warp &warp = warps[block * warpsPerBlock + w];
+      uint32_t lanes = __builtin_popcount(warp.present);
+      if (arrivals.generation != barrier.generation || !arrivals.count ||
+          arrivals.count >= lanes)
+        continue;
+      for (uint32_t lane = 0; lane < lanes; ++lane) {
+        const Fiber &other = warp.lanes[lane];
+        bool here = other.wait == Wait::Barrier &&
+                    other.barrierGeneration == barrier.generation &&
+                    other.waitSite == arrivals.site;
+        if (here || !wentElsewhere(other))
+          continue;
+        report(FindingKind::DivergentCollective, other, arrivals.site, 0,
+               "%u of %u threads of warp %u reached barrier %u; thread %u "
+               "%s; %s",
+               arrivals.count, lanes, w, i % kBarriers, other.local,
+               waitPlace(other), waitCounts().c_str());
+        return true;
+      }
+    }
+  }
+  for (const Warpgroup &group : warpgroups) {
+    if (!group.arrived)
+      continue;
+    uint32_t index = group.agent - launchFibers;
+    Fiber &first = fibers[index / groupsPerBlock * launch->threads +
+                          index % groupsPerBlock * kWarpgroup];
+    report(FindingKind::DivergentCollective, first, group.site, 0,
+           "%u of 128 threads of the warpgroup reached wgmma; %s",
+           group.arrived, waitCounts().c_str());
+    return true;
+  }
+  return false;
+}
+
+bool Machine::reportTransactions() {
+  for (uint32_t i = 0; i < mbarrierCount; ++i) {
+    const MBarrier &barrier = *mbarriers[i];
+    if (!barrier.valid || barrier.waiters.empty() || barrier.pending ||
+        !barrier.bytes)
+      continue;
+    const Fiber &waiter = *barrier.waiters.front();
+    report(FindingKind::TransactionCount, waiter, waiter.waitSite,
+           barrier.offset,
+           "all threads arrived at the mbarrier at shared+0x%x, but %lld "
+           "bytes %s; %s",
+           barrier.offset, static_cast<long long>(std::abs(barrier.bytes)),
+           barrier.bytes > 0 ? "that it expects never come"
+                             : "came that it does not expect",
+           waitCounts().c_str());
+    return true;
+  }
+  return false;
+}
+
+void Machine::reportDeadlock() {
+  if (reportDivergence() || reportTransactions())
+    return;
+  for (const Fiber &fiber : fibers) {
+    if (fiber.wait == Wait::Exited)
+      continue;
+    std::string detail;
+    for (uint32_t i = 0; i < mbarrierCount; ++i) {
+      const MBarrier &barrier = *mbarriers[i];
+      if (barrier.waiters.empty() || barrier.waiters.front() != &fiber)
+        continue;
+      detail = " (mbarrier at shared+" + std::to_string(barrier.offset) + ", " +
+               std::to_string(barrier.pending) + " of " +
+               std::to_string(barrier.count) + " arrivals missing)";
+    }
+    report(FindingKind::Deadlock, fiber, fiber.waitSite, 0,
+           "nobody can go on; %s%s", waitCounts().c_str(), detail.c_str());
+    return;
+  }
+}
+
+} // namespace moe::emu
+
+extern "C" {
+
+void moe_emu_yield(moe_emu_thread *thread, const char *site) {
+  moe::emu::Fiber &fiber = moe::emu::fiberOf(thread);
+  fiber.machine->yield(fiber, site);
+}
+
+void moe_emu_trap(moe_emu_thread *thread, const char *site) {
+  moe::emu::Fiber &fiber = moe::emu::fiberOf(thread);
+  fiber.machine->fatal(moe::emu::FindingKind::Trap, fiber, site, 0,
+                       "the kernel stopped itself");
+}
+
+} // extern "C"
