@@ -9,10 +9,12 @@
 #include "moe/Pipelines/Phases.h"
 
 #include "moe/Codegen/CPU/Pipeline.h"
+#include "moe/Codegen/GPU/Pipeline.h"
 #include "moe/Conversion/Passes.h"
 #include "moe/Dialect/Moe/Transforms/Passes.h"
 #include "moe/Target/LLVMCPU/Passes.h"
 #include "moe/Target/Module/Passes.h"
+#include "moe/Target/NVPTX/Passes.h"
 
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
@@ -62,11 +64,17 @@ void moe::buildRoutedPipeline(OpPassManager &pm,
 void moe::buildTiledPipeline(OpPassManager &pm, const TiledPipelineOptions &) {
   pm.addPass(createConvertMoeToPlanPass());
   addKernelConfigPasses(pm);
+  addGPUKernelConfigPasses(pm);
   pm.addPass(createVerifyTiledPass());
 }
 
 void moe::buildTargetPipeline(OpPassManager &pm,
-                              const TargetPipelineOptions &) {
+                              const TargetPipelineOptions &options) {
+  // GPU kernels first: what comes after sees code of the host only.
+  SerializeGpuPassOptions serialize;
+  serialize.ptxas = options.ptxas;
+  serialize.saveTemps = options.saveTemps;
+  addNVPTXTargetPasses(pm, serialize);
   addLLVMCPUTargetPasses(pm);
 }
 

@@ -8,6 +8,7 @@
 
 #include "CompileArgs.h"
 
+#include "moe/Codegen/GPU/KernelExpansion.h"
 #include "moe/Support/Version.h"
 
 #include "llvm/ADT/StringExtras.h"
@@ -72,6 +73,8 @@ static std::string helpText(const opt::OptTable &table) {
         "EXAMPLES\n"
         "  moe-compile ./OLMoE-1B-7B -o olmoe.moe\n"
         "  moe-compile ./OLMoE-1B-7B --weights=packed -o olmoe.moe\n"
+        "  moe-compile ./OLMoE-1B-7B --target=x86-64,sm_80,sm_90a -o "
+        "olmoe.moe\n"
         "  moe-compile layer.mlir --compile-to=routed -o -\n\n";
   std::string options;
   llvm::raw_string_ostream optionStream(options);
@@ -94,6 +97,14 @@ static std::string listPhases() {
   for (unsigned i = 0; i < kNumPhases; ++i)
     text += (i ? ", " : "") + stringifyPhase(static_cast<Phase>(i)).str();
   return text;
+}
+
+static SmallVector<StringRef> knownTargets() {
+  SmallVector<StringRef> names = {"x86-64", "x86-64-v3", "x86-64-v4",
+                                  "x86-64-amx"};
+  for (const moe::gpu::ArchInfo &arch : moe::gpu::allArchs())
+    names.push_back(arch.name);
+  return names;
 }
 
 moert::StatusOr<CompileArgs> moe::parseCompileArgs(int argc, char **argv) {
@@ -122,7 +133,10 @@ moert::StatusOr<CompileArgs> moe::parseCompileArgs(int argc, char **argv) {
   }
   if (parsed.hasArg(OPT_version)) {
     args.printAndStop = "moe-compile " MOE_VERSION_STRING
-                        " (LLVM " LLVM_VERSION_STRING ", targets x86-64)\n";
+                        " (LLVM " LLVM_VERSION_STRING ", targets x86-64";
+    for (const moe::gpu::ArchInfo &arch : moe::gpu::allArchs())
+      *args.printAndStop += ", " + arch.name.str();
+    *args.printAndStop += ")\n";
     return args;
   }
   if (parsed.hasArg(OPT_list_phases)) {
@@ -196,12 +210,11 @@ moert::StatusOr<CompileArgs> moe::parseCompileArgs(int argc, char **argv) {
   if (const opt::Arg *arg = parsed.getLastArg(OPT_target)) {
     SmallVector<StringRef> names;
     StringRef(arg->getValue()).split(names, ',');
-    constexpr StringRef known[] = {"x86-64", "x86-64-v3", "x86-64-v4",
-                                   "x86-64-amx"};
+    SmallVector<StringRef> known = knownTargets();
     for (StringRef name : names) {
-      if (!llvm::is_contained(ArrayRef(known), name))
+      if (!llvm::is_contained(known, name))
         return usage("unknown target '" + name.str() + "'",
-                     "use one of: " + llvm::join(ArrayRef(known), ", "));
+                     "use one of: " + llvm::join(known, ", "));
       args.targets.push_back(name.str());
     }
   }
@@ -248,6 +261,15 @@ moert::StatusOr<CompileArgs> moe::parseCompileArgs(int argc, char **argv) {
                    "add -o <file>");
     else
       args.output = llvm::sys::path::stem(args.input).str() + ".moe";
+  }
+  args.ptxas = parsed.getLastArgValue(OPT_ptxas).str();
+  if (const opt::Arg *arg =
+          parsed.getLastArg(OPT_save_temps, OPT_save_temps_EQ)) {
+    args.saveTemps = arg->getOption().matches(OPT_save_temps_EQ)
+                         ? arg->getValue()
+                         : llvm::sys::path::parent_path(args.output).str();
+    if (args.saveTemps.empty())
+      args.saveTemps = ".";
   }
   if (args.output == "-" && args.to == Phase::Module)
     return usage("an artifact cannot be written to standard output",

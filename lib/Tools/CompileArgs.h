@@ -25,6 +25,10 @@ struct CompileArgs {
   std::string output;
   std::string checkpoint;
   std::string dumpDirectory;
+  /// Path of ptxas, empty to look for it.
+  std::string ptxas;
+  /// Folder for intermediate files of GPU code, empty for none.
+  std::string saveTemps;
   /// When not empty, this process compiles and writes into this folder.
   std::string inProcess;
   std::optional<Phase> from;

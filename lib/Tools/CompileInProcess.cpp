@@ -89,6 +89,11 @@ void Compilation::printDiagnostic(Diagnostic &diagnostic) {
     llvm::errs() << text << (StringRef(text).ends_with("\n") ? "" : "\n");
     return;
   }
+  if (rest.starts_with("warning[MOE")) {
+    if (!args.quiet)
+      llvm::errs() << text << (rest.ends_with("\n") ? "" : "\n");
+    return;
+  }
   auto kind = llvm::SourceMgr::DK_Error;
   switch (diagnostic.getSeverity()) {
   case DiagnosticSeverity::Error:
@@ -239,9 +244,13 @@ LogicalResult Compilation::runPhase(Phase phase) {
   case Phase::Tiled:
     buildTiledPipeline(pm, {});
     break;
-  case Phase::Target:
-    buildTargetPipeline(pm, {});
+  case Phase::Target: {
+    TargetPipelineOptions options;
+    options.ptxas = args.ptxas;
+    options.saveTemps = args.saveTemps;
+    buildTargetPipeline(pm, options);
     break;
+  }
   case Phase::Module: {
     ModulePipelineOptions options;
     SmallString<128> file(args.inProcess);

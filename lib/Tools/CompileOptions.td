@@ -33,7 +33,11 @@ defm router_dtype : Eq<"router-dtype",
 
 defm target : Eq<"target",
     "x86-64 (all levels, default), x86-64-v3 (AVX2), x86-64-v4 (AVX-512), "
-    "x86-64-amx", grp_target, "<t>[,<t>...]">;
+    "x86-64-amx; NVIDIA GPUs: sm_80, sm_86, sm_89, sm_90a, sm_100a, sm_120a",
+    grp_target, "<t>[,<t>...]">;
+defm ptxas : Eq<"ptxas",
+    "NVIDIA's assembler (default: in $CUDA_HOME/bin, the search path or "
+    "/usr/local/cuda/bin)", grp_target, "<path>">;
 defm numerics : Eq<"numerics",
     "strict: a token's bits do not depend on the batch either", grp_target,
     "<default|strict>">;
@@ -55,6 +59,11 @@ defm compile_from : Eq<"compile-from",
     "The input is the IR written after this phase", grp_output, "<phase>">;
 defm dump_phases : Eq<"dump-phases", "Write the IR after each phase",
     grp_output, "<dir>">;
+
+def save_temps : Flag<["--"], "save-temps">, Group<grp_output>,
+    HelpText<"Keep GPU code in every form, beside the output">;
+def save_temps_EQ : Joined<["--"], "save-temps=">, Group<grp_output>,
+    MetaVarName<"<dir>">, HelpText<"The same, in another folder">;
 
 def Rpass_EQ : Joined<["-"], "Rpass=">, Group<grp_diag>, MetaVarName<"<regex>">,
     HelpText<"Report optimisations of matching passes">;

@@ -8,6 +8,8 @@
 
 #include "moe/InitAll.h"
 
+#include "moe/Codegen/GPU/Emulation/Passes.h"
+#include "moe/Codegen/GPU/Passes.h"
 #include "moe/Codegen/Passes.h"
 #include "moe/Conversion/Passes.h"
 #include "moe/Dialect/Moe/IR/Moe.h"
@@ -16,6 +18,7 @@
 #include "moe/Pipelines/Phases.h"
 #include "moe/Target/LLVMCPU/Passes.h"
 #include "moe/Target/Module/Passes.h"
+#include "moe/Target/NVPTX/Passes.h"
 
 #include "mlir/Dialect/AMX/AMXDialect.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -23,7 +26,9 @@
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -39,9 +44,10 @@ void moe::registerAllDialects(DialectRegistry &registry) {
   registry.insert<moe::MoeDialect, plan::PlanDialect, affine::AffineDialect,
                   amx::AMXDialect, arith::ArithDialect,
                   bufferization::BufferizationDialect, cf::ControlFlowDialect,
-                  func::FuncDialect, LLVM::LLVMDialect, linalg::LinalgDialect,
-                  math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
-                  tensor::TensorDialect, vector::VectorDialect>();
+                  func::FuncDialect, gpu::GPUDialect, LLVM::LLVMDialect,
+                  NVVM::NVVMDialect, linalg::LinalgDialect, math::MathDialect,
+                  memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect,
+                  vector::VectorDialect>();
   registerCPUCodegenInterfaces(registry);
 }
 
@@ -50,7 +56,10 @@ void moe::registerAllPasses() {
   registerMoeTransformsPasses();
   registerMoeConversionPasses();
   registerMoeCodegenPasses();
+  registerMoeCodegenGPUPasses();
+  registerMoeEmulationPasses();
   registerMoeTargetLLVMCPUPasses();
+  registerMoeTargetNVPTXPasses();
   registerMoeModulePasses();
   registerPhasePipelines();
 }

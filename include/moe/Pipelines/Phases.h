@@ -37,7 +37,7 @@ std::optional<Phase> symbolizePhase(StringRef name);
 
 // What a compilation depends on besides the IR is an attribute of the module,
 // so that a dump of any phase is complete:
-//   moe.targets     array of strings, e.g. ["x86-64"]
+//   moe.targets     array of strings, e.g. ["x86-64", "sm_80"]
 //   moe.numerics    "default" or "strict"
 //   moe.weights     "external", "packed" or "embedded"
 //   moe.max_tokens  i64, upper bound of the number of tokens
@@ -48,7 +48,15 @@ struct ImportPipelineOptions : PassPipelineOptions<ImportPipelineOptions> {};
 struct GraphPipelineOptions : PassPipelineOptions<GraphPipelineOptions> {};
 struct RoutedPipelineOptions : PassPipelineOptions<RoutedPipelineOptions> {};
 struct TiledPipelineOptions : PassPipelineOptions<TiledPipelineOptions> {};
-struct TargetPipelineOptions : PassPipelineOptions<TargetPipelineOptions> {};
+struct TargetPipelineOptions : PassPipelineOptions<TargetPipelineOptions> {
+  Option<std::string> ptxas{*this, "ptxas",
+                            llvm::cl::desc("Path of ptxas; empty: where the "
+                                           "CUDA toolkit usually is")};
+  Option<std::string> saveTemps{
+      *this, "save-temps",
+      llvm::cl::desc("Folder for intermediate files of GPU code; empty for "
+                     "none")};
+};
 struct ModulePipelineOptions : PassPipelineOptions<ModulePipelineOptions> {
   Option<std::string> output{*this, "output",
                              llvm::cl::desc("Path of the artifact")};

@@ -11,6 +11,7 @@
 #include "moe/Dialect/Plan/IR/Plan.h"
 #include "moe/Support/Version.h"
 
+#include "llvm/ADT/MapVector.h"
 #include "llvm/Config/llvm-config.h"
 #include "llvm/Support/JSON.h"
 
@@ -68,18 +69,12 @@ static json::Array describeTensors(
   return list;
 }
 
-std::string
-moe::buildMetadata(ModuleOp module, const moert::VerifiedPlan &plan,
-                   ArrayRef<uint8_t> planBytes,
-                   const std::map<std::string, std::string> &hashes) {
-  auto attributeOr = [&](StringRef name, json::Value otherwise) -> json::Value {
-    Attribute attr = module->getAttr(name);
-    return attr ? toJson(attr) : std::move(otherwise);
-  };
-
-  json::Array targets;
+/// Adds the levels of the host's code, e.g. "x86-64:avx2".
+static void describeHost(ModuleOp module, json::Array &targets) {
+  uint64_t levels = 0, emulated = 0;
   for (auto binary : module.getOps<plan::BinaryOp>()) {
-    uint64_t levels = 0, emulated = 0;
+    if (binary.getArch())
+      continue;
     for (NamedAttribute entry : binary.getKernels()) {
       auto info = cast<DictionaryAttr>(entry.getValue());
       uint64_t of = info.getAs<IntegerAttr>("levels").getInt();
@@ -87,12 +82,58 @@ moe::buildMetadata(ModuleOp module, const moert::VerifiedPlan &plan,
       if (info.contains("emulated"))
         emulated |= of & (1 << static_cast<unsigned>(Isa::AMX));
     }
-    for (unsigned level = 0; level <= getMaxEnumValForIsa(); ++level)
-      if (levels >> level & 1)
-        targets.push_back(
-            "x86-64:" + stringifyIsa(static_cast<Isa>(level)).str() +
-            (emulated >> level & 1 ? " (emulated)" : ""));
   }
+  for (unsigned level = 0; level <= getMaxEnumValForIsa(); ++level)
+    if (levels >> level & 1)
+      targets.push_back(
+          "x86-64:" + stringifyIsa(static_cast<Isa>(level)).str() +
+          (emulated >> level & 1 ? " (emulated)" : ""));
+}
+
+/// Adds the architectures of GPU images, and returns what is known of the
+/// images of each.
+static json::Array describeGpu(ModuleOp module, json::Array &targets) {
+  llvm::MapVector<StringRef, json::Object> archs;
+  for (auto binary : module.getOps<plan::BinaryOp>()) {
+    if (!binary.getArch())
+      continue;
+    json::Object &arch = archs[*binary.getArch()];
+    StringRef image(reinterpret_cast<const char *>(binary.getData().data()),
+                    binary.getData().size());
+    if (binary.getFormat() == "ptx") {
+      // "\n.version 7.0\n"
+      StringRef version = image.split("\n.version ").second;
+      arch["ptx"] = version.take_until([](char c) { return isspace(c); }).str();
+    } else if (auto release = binary->getAttrOfType<StringAttr>("moe.ptxas")) {
+      arch["ptxas"] = release.str();
+    }
+    json::Array *images = arch.getArray("images");
+    if (!images)
+      images =
+          arch.try_emplace("images", json::Array()).first->second.getAsArray();
+    images->push_back(binary.getFormat().str());
+  }
+  json::Array list;
+  for (auto &[name, arch] : archs) {
+    targets.push_back(name.str());
+    arch["arch"] = name.str();
+    list.push_back(std::move(arch));
+  }
+  return list;
+}
+
+std::string
+moe::buildMetadata(ModuleOp module, const moert::VerifiedPlan &plan,
+                   ArrayRef<uint8_t> planBytes, ArrayRef<char> offloading,
+                   const std::map<std::string, std::string> &hashes) {
+  auto attributeOr = [&](StringRef name, json::Value otherwise) -> json::Value {
+    Attribute attr = module->getAttr(name);
+    return attr ? toJson(attr) : std::move(otherwise);
+  };
+
+  json::Array targets;
+  describeHost(module, targets);
+  json::Array gpu = describeGpu(module, targets);
 
   uint64_t weightBytes = 0;
   for (const fb::Constant *constant : *plan->constants())
@@ -128,6 +169,11 @@ moe::buildMetadata(ModuleOp module, const moert::VerifiedPlan &plan,
       {"weights", std::move(weights)},
       {"functions", std::move(functions)},
       {"plan_xxh3", moert::xxh3Hex(planBytes.data(), planBytes.size())}};
+  if (!gpu.empty()) {
+    root["gpu"] = std::move(gpu);
+    root["offloading_xxh3"] =
+        moert::xxh3Hex(offloading.data(), offloading.size());
+  }
   std::string text;
   // Keys are printed in order, so equal metadata is equal text.
   llvm::raw_string_ostream(text)

@@ -19,10 +19,12 @@
 namespace mlir::moe {
 
 /// The content of `.moe.meta` (schema moe.meta/1, see moert/Format/Metadata.h).
-/// `contentHashes` are those to record, by name; empty for none.
-std::string buildMetadata(ModuleOp module, const moert::VerifiedPlan &plan,
-                          ArrayRef<uint8_t> planBytes,
-                          const std::map<std::string, std::string> &hashes);
+/// `offloading` are the bytes of `.llvm.offloading`, empty without GPU images;
+/// `contentHashes` those to record, by name, empty for none.
+std::string
+buildMetadata(ModuleOp module, const moert::VerifiedPlan &plan,
+              ArrayRef<uint8_t> planBytes, ArrayRef<char> offloading,
+              const std::map<std::string, std::string> &contentHashes);
 
 } // namespace mlir::moe
 

@@ -41,6 +41,8 @@ private:
       return fb::DType::I64;
     return std::nullopt;
   }
+  LogicalResult collectKernels();
+  flatbuffers::Offset<fb::Kernel> kernel(StringRef name);
   FailureOr<flatbuffers::Offset<fb::Weight>> weight(WeightOp op);
   FailureOr<flatbuffers::Offset<fb::Constant>> constant(plan::ConstantOp op);
   FailureOr<flatbuffers::Offset<fb::Function>> function(plan::FuncOp op);
@@ -48,10 +50,81 @@ private:
                                                       plan::FuncOp func);
   flatbuffers::Offset<fb::Affine> affine(AffineMap map);
 
+  /// What the binaries say about one kernel.
+  struct KernelInfo {
+    int64_t args = 0;
+    /// The dictionary of the host's object code, null for a GPU kernel.
+    DictionaryAttr host;
+    /// By architecture, oldest first: that of the cubin, else of the PTX.
+    SmallVector<std::pair<StringRef, DictionaryAttr>> gpu;
+  };
+
   ModuleOp module;
   flatbuffers::FlatBufferBuilder fbb;
+  llvm::MapVector<StringAttr, KernelInfo> kernelInfos;
   llvm::MapVector<StringAttr, unsigned> kernels, weights, constants;
 };
+
+LogicalResult PlanBuilder::collectKernels() {
+  for (auto binary : module.getOps<plan::BinaryOp>())
+    for (NamedAttribute entry : binary.getKernels()) {
+      auto info = cast<DictionaryAttr>(entry.getValue());
+      int64_t args = info.getAs<IntegerAttr>("args").getInt();
+      auto [slot, isNew] = kernelInfos.insert({entry.getName(), {}});
+      KernelInfo &kernel = slot->second;
+      bool isHost = !binary.getArch();
+      if (!isNew && (kernel.args != args || isHost || kernel.host))
+        return binary.emitError() << "kernel " << entry.getName()
+                                  << " differs from that of another binary";
+      kernel.args = args;
+      if (isHost) {
+        kernel.host = info;
+        continue;
+      }
+      auto same = llvm::find_if(kernel.gpu, [&](auto &known) {
+        return known.first == binary.getArch();
+      });
+      if (same == kernel.gpu.end())
+        kernel.gpu.push_back({*binary.getArch(), info});
+      else if (binary.getFormat() == "cubin")
+        same->second = info;
+    }
+  return success();
+}
+
+flatbuffers::Offset<fb::Kernel> PlanBuilder::kernel(StringRef name) {
+  const KernelInfo &info =
+      kernelInfos.find(StringAttr::get(module.getContext(), name))->second;
+  if (info.host) {
+    uint64_t scratch = 0;
+    for (Attribute bytes : info.host.getAs<ArrayAttr>("scratch"))
+      scratch = std::max<uint64_t>(scratch, cast<IntegerAttr>(bytes).getInt());
+    Strings accumulation;
+    for (auto text : info.host.getAs<ArrayAttr>("accumulation")
+                         .getAsValueRange<StringAttr>())
+      accumulation.push_back(fbb.CreateString(text.str()));
+    return fb::CreateKernelDirect(
+        fbb, name.str().c_str(), info.args,
+        info.host.getAs<IntegerAttr>("levels").getInt(), &accumulation,
+        scratch);
+  }
+  std::vector<flatbuffers::Offset<fb::GpuKernel>> archs;
+  for (auto [arch, dict] : info.gpu) {
+    auto number = [dict = dict](StringRef key) -> int64_t {
+      auto attr = dict.getAs<IntegerAttr>(key);
+      return attr ? attr.getInt() : 0;
+    };
+    archs.push_back(fb::CreateGpuKernelDirect(
+        fbb, arch.str().c_str(), number("threads"), number("blocks"),
+        number("shared"), number("scratch"),
+        dict.getAs<StringAttr>("accumulation").str().c_str(),
+        number("registers"), number("static_shared")));
+  }
+  return fb::CreateKernelDirect(fbb, name.str().c_str(), info.args,
+                                /*levels=*/0, /*accumulation=*/nullptr,
+                                /*scratch_bytes=*/0, fb::DeviceKind::Cuda,
+                                &archs);
+}
 
 /// Splits a linear expression into constant and coefficients.
 static void collectAffine(AffineExpr expr, int64_t factor, int64_t &constant,
@@ -109,9 +182,11 @@ PlanBuilder::constant(plan::ConstantOp op) {
     auto weight = module.lookupSymbol<WeightOp>(ref.getAttr());
     type = dtype(cast<ShapedType>(weight.getType()).getElementType());
   }
-  auto layout = op.getLayout().getKind() == LayoutKind::Panels
-                    ? fb::Layout::Panels
-                    : fb::Layout::RowMajor;
+  auto layout = fb::Layout::RowMajor;
+  if (op.getLayout().getKind() == LayoutKind::Panels)
+    layout = fb::Layout::Panels;
+  else if (op.getLayout().getKind() == LayoutKind::Rows)
+    layout = fb::Layout::Rows;
   return fb::CreateConstantDirect(fbb, op.getSymName().str().c_str(), layout,
                                   *type, &parts, op.getLayout().getKTile(),
                                   op.getLayout().getKInner(), op.getNumBytes());
@@ -192,7 +267,9 @@ PlanBuilder::variant(plan::VariantOp op, plan::FuncOp func) {
   ArrayRef<int64_t> triples = op.getGuards();
   for (size_t i = 0; i + 2 < triples.size(); i += 3)
     guards.emplace_back(triples[i], triples[i + 1], triples[i + 2]);
-  return fb::CreateVariantDirect(fbb, &guards, &buffers, &commands);
+  auto device = op.getDevice() == DeviceKind::Cuda ? fb::DeviceKind::Cuda
+                                                   : fb::DeviceKind::Cpu;
+  return fb::CreateVariantDirect(fbb, &guards, &buffers, &commands, device);
 }
 
 FailureOr<flatbuffers::Offset<fb::Function>>
@@ -244,23 +321,12 @@ PlanBuilder::function(plan::FuncOp op) {
 FailureOr<std::vector<uint8_t>>
 PlanBuilder::build(ArrayRef<uint64_t> embeddedOffsets) {
   std::vector<flatbuffers::Offset<fb::Kernel>> kernelList;
-  for (auto binary : module.getOps<plan::BinaryOp>())
-    for (NamedAttribute entry : binary.getKernels()) {
-      auto info = cast<DictionaryAttr>(entry.getValue());
-      kernels.insert({entry.getName(), kernelList.size()});
-      uint64_t scratch = 0;
-      for (Attribute bytes : info.getAs<ArrayAttr>("scratch"))
-        scratch =
-            std::max<uint64_t>(scratch, cast<IntegerAttr>(bytes).getInt());
-      Strings accumulation;
-      for (auto name :
-           info.getAs<ArrayAttr>("accumulation").getAsValueRange<StringAttr>())
-        accumulation.push_back(fbb.CreateString(name.str()));
-      kernelList.push_back(fb::CreateKernelDirect(
-          fbb, entry.getName().str().c_str(),
-          info.getAs<IntegerAttr>("args").getInt(),
-          info.getAs<IntegerAttr>("levels").getInt(), &accumulation, scratch));
-    }
+  if (failed(collectKernels()))
+    return failure();
+  for (auto &[name, info] : kernelInfos) {
+    kernels.insert({name, kernelList.size()});
+    kernelList.push_back(kernel(name));
+  }
 
   // Weights that no constant needs stay out: an artifact asks for nothing that
   // it does not read.

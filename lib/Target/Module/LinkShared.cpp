@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "LinkShared.h"
+#include "moe/Target/Module/LinkShared.h"
 
 #include "lld/Common/Driver.h"
 #include "llvm/MC/MCAsmBackend.h"
@@ -122,8 +122,8 @@ LogicalResult moe::linkShared(Location loc, ArrayRef<char> object,
       if (failed(writeFile(loc, file, section.bytes)))
         return failure();
     }
-    os << ".section " << section.name << ",\"a\",@progbits\n.balign "
-       << section.alignment << "\n.incbin \"";
+    os << ".section " << section.name << ",\"a\",@" << section.type
+       << "\n.balign " << section.alignment << "\n.incbin \"";
     os.write_escaped(file);
     os << "\"\n";
   }

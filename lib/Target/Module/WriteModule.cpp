@@ -6,16 +6,17 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "moe/Target/Module/LinkShared.h"
 #include "moe/Target/Module/Passes.h"
 
 #include "BuildMetadata.h"
 #include "BuildPlan.h"
-#include "LinkShared.h"
 
 #include "moe/Dialect/Plan/IR/Plan.h"
 
 #include "moert/Format/Artifact.h"
 
+#include "llvm/Object/OffloadBinary.h"
 #include "llvm/Support/Endian.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
@@ -48,6 +49,7 @@ private:
   LogicalResult openCheckpoint();
   LogicalResult writeEmbedded(const fb::Plan &plan, StringRef path);
   void hashSources(const fb::Plan &plan);
+  SmallVector<char, 0> writeOffloading();
 
   ModuleOp module;
   std::string output, checkpointPath;
@@ -107,15 +109,42 @@ void ModuleWriter::hashSources(const fb::Plan &plan) {
         hashes[name->str()] = moert::xxh3Hex(entry->data, entry->bytes);
 }
 
+/// The GPU images, one OffloadBinary after the other.
+SmallVector<char, 0> ModuleWriter::writeOffloading() {
+  SmallVector<char, 0> section;
+  for (auto binary : module.getOps<plan::BinaryOp>()) {
+    if (!binary.getArch())
+      continue;
+    llvm::object::OffloadBinary::OffloadingImage image;
+    image.TheImageKind = binary.getFormat() == "cubin" ? llvm::object::IMG_Cubin
+                                                       : llvm::object::IMG_PTX;
+    image.TheOffloadKind = llvm::object::OFK_Cuda;
+    image.StringData["triple"] = moert::cudaTriple;
+    image.StringData["arch"] = *binary.getArch();
+    image.Image = llvm::MemoryBuffer::getMemBuffer(
+        StringRef(reinterpret_cast<const char *>(binary.getData().data()),
+                  binary.getData().size()),
+        /*BufferName=*/"", /*RequiresNullTerminator=*/false);
+    llvm::append_range(section, llvm::object::OffloadBinary::write(image));
+    section.resize(llvm::alignTo(section.size(),
+                                 llvm::object::OffloadBinary::getAlignment()));
+  }
+  return section;
+}
+
 LogicalResult ModuleWriter::write() {
-  auto binaries = module.getOps<plan::BinaryOp>();
-  if (!llvm::hasSingleElement(binaries))
+  plan::BinaryOp host;
+  for (auto binary : module.getOps<plan::BinaryOp>()) {
+    if (binary.getFormat() == "elf-x86_64-object" && !host)
+      host = binary;
+    else if (binary.getFormat() != "ptx" && binary.getFormat() != "cubin")
+      return binary.emitError()
+             << "unknown object format '" << binary.getFormat() << "'";
+  }
+  if (!host)
     return emitError(module.getLoc())
-           << "expected one plan.binary; run the phase 'target' first";
-  plan::BinaryOp binary = *binaries.begin();
-  if (binary.getFormat() != "elf-x86_64-object")
-    return binary.emitError()
-           << "unknown object format '" << binary.getFormat() << "'";
+           << "expected a plan.binary with the host's code; run the phase "
+              "'target' first";
 
   auto mode = module->getAttrOfType<StringAttr>("moe.weights");
   StringRef modeName = mode ? mode.getValue() : "external";
@@ -164,7 +193,9 @@ LogicalResult ModuleWriter::write() {
     hashSources(***plan);
   }
 
-  std::string metadata = buildMetadata(module, **plan, *planBytes, hashes);
+  SmallVector<char, 0> offloading = writeOffloading();
+  std::string metadata =
+      buildMetadata(module, **plan, *planBytes, offloading, hashes);
   char sum[8];
   llvm::support::endian::write64le(
       sum, moert::xxh3(metadata.data(), metadata.size()));
@@ -175,8 +206,14 @@ LogicalResult ModuleWriter::write() {
                       16});
   sections.push_back({moert::metaSection, metadata, {}, 16});
   sections.push_back({moert::sumSection, StringRef(sum, 8), {}, 8});
+  if (!offloading.empty())
+    sections.push_back({moert::offloadSection,
+                        StringRef(offloading.data(), offloading.size()),
+                        {},
+                        8,
+                        "llvm_offloading"});
 
-  ArrayRef<int8_t> data = binary.getData();
+  ArrayRef<int8_t> data = host.getData();
   std::string temporary = output + ".tmp";
   llvm::FileRemover removeTemporary(temporary);
   if (failed(linkShared(

@@ -26,7 +26,7 @@ namespace mlir::moe {
 
 /// A module with the host code of `cut`, which stays as it is. Reports every
 /// op that the emulator lacks as an error.
-FailureOr<OwningOpRef<ModuleOp>> retargetToHost(gpu::GPUModuleOp cut);
+FailureOr<OwningOpRef<ModuleOp>> retargetToHost(mlir::gpu::GPUModuleOp cut);
 
 /// Appends to `object` the host code of `cut` as a relocatable,
 /// position-independent ELF file for the CPU level x86-64-v3, whatever the
@@ -34,7 +34,7 @@ FailureOr<OwningOpRef<ModuleOp>> retargetToHost(gpu::GPUModuleOp cut);
 /// memset, memmove and conversions of bf16 and f16, all of which the
 /// emulator's runtime has. The same module gives the same bytes. The context
 /// needs the translations that `registerEmulationTranslations` adds.
-LogicalResult emitEmulatedObject(gpu::GPUModuleOp cut,
+LogicalResult emitEmulatedObject(mlir::gpu::GPUModuleOp cut,
                                  SmallVectorImpl<char> &object);
 
 /// Adds the translations of host code to LLVM IR.

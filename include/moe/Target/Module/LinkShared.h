@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef MOE_LIB_TARGET_MODULE_LINKSHARED_H
-#define MOE_LIB_TARGET_MODULE_LINKSHARED_H
+#ifndef MOE_TARGET_MODULE_LINKSHARED_H
+#define MOE_TARGET_MODULE_LINKSHARED_H
 
 #include "mlir/IR/Diagnostics.h"
 
@@ -21,6 +21,8 @@ struct ExtraSection {
   StringRef bytes;
   std::string file;
   unsigned alignment = 8;
+  /// Type of the section as the assembler names it.
+  StringRef type = "progbits";
 };
 
 /// Links an x86-64 object and further read-only sections into the shared
@@ -32,4 +34,4 @@ LogicalResult linkShared(Location loc, ArrayRef<char> object,
 
 } // namespace mlir::moe
 
-#endif // MOE_LIB_TARGET_MODULE_LINKSHARED_H
+#endif // MOE_TARGET_MODULE_LINKSHARED_H
