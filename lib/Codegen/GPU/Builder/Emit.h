@@ -23,8 +23,10 @@ namespace mlir::moe::gpu {
 class Emit : public ImplicitLocOpBuilder {
 public:
   Emit(Location loc, OpBuilder &b)
-      : ImplicitLocOpBuilder(loc, b.getInsertionBlock(), b.getInsertionPoint(),
-                             b.getListener()) {}
+      : ImplicitLocOpBuilder(loc, b.getContext(), b.getListener()) {
+    // Not from the block: a region under construction has no context yet.
+    restoreInsertionPoint(b.saveInsertionPoint());
+  }
 
   Value i32(int64_t value);
   Value i64(int64_t value);
