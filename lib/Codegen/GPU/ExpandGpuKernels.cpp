@@ -141,10 +141,6 @@ LogicalResult ArchModule::expand(plan::KernelOp kernel, GpuConfigAttr config) {
                                    b.getFunctionType(types, {}));
   func->setAttr("moe.kernel", b.getStringAttr(kernel.getSymName()));
   func->setAttr("moe.config", config);
-  func->setAttr("gpu.kernel", b.getUnitAttr());
-  func->setAttr("nvvm.kernel", b.getUnitAttr());
-  func->setAttr("nvvm.maxntid",
-                b.getDenseI32ArrayAttr({int32_t(config.getThreads())}));
 
   Block *entry = func.addEntryBlock();
   b.setInsertionPointToStart(entry);

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "moe/Codegen/GPU/Passes.h"
+#include "moe/Dialect/Moe/IR/Moe.h"
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
@@ -34,15 +35,18 @@ struct LowerToCut : public moe::impl::LowerToCutPassBase<LowerToCut> {
     pm.getDependentDialects(registry);
   }
 
-  static void addConversions(OpPassManager &pm) {
+  /// Not nvvm: its ops are what the cut is for.
+  static constexpr StringLiteral kLowered[] = {
+      "arith", "cf", "func", "index", "math", "memref", "ub", "vector"};
+
+  static void addConversions(OpPassManager &pm,
+                             ArrayRef<std::string> dialects = {}) {
     pm.addPass(createCanonicalizerPass());
     pm.addPass(createCSEPass());
     pm.addPass(createLoopInvariantCodeMotionPass());
     pm.addPass(createSCFToControlFlowPass());
-    // Not nvvm: its ops are what the cut is for.
     ConvertToLLVMPassOptions options;
-    options.filterDialects = {"arith", "cf",     "func", "index",
-                              "math",  "memref", "ub",   "vector"};
+    options.filterDialects = dialects;
     pm.addPass(createConvertToLLVMPass(options));
     pm.addPass(createReconcileUnrealizedCastsPass());
     pm.addPass(createCanonicalizerPass());
@@ -50,11 +54,32 @@ struct LowerToCut : public moe::impl::LowerToCutPassBase<LowerToCut> {
   }
 
   void runOnOperation() override {
+    // The conversion takes only dialects that are there.
+    SmallVector<std::string> dialects;
+    for (StringRef name : kLowered)
+      if (getContext().getLoadedDialect(name))
+        dialects.push_back(name.str());
     OpPassManager pm(mlir::gpu::GPUModuleOp::getOperationName());
-    addConversions(pm);
-    for (auto target : getOperation().getOps<mlir::gpu::GPUModuleOp>())
+    addConversions(pm, dialects);
+    for (auto target : getOperation().getOps<mlir::gpu::GPUModuleOp>()) {
       if (failed(runPipeline(pm, target)) || failed(check(target)))
         return signalPassFailure();
+      markKernels(target);
+    }
+  }
+
+  /// These attributes may stand on functions of the llvm dialect only.
+  static void markKernels(mlir::gpu::GPUModuleOp target) {
+    Builder b(target.getContext());
+    for (auto func : target.getOps<LLVM::LLVMFuncOp>()) {
+      auto config = func->getAttrOfType<GpuConfigAttr>("moe.config");
+      if (!config)
+        continue;
+      func->setAttr("gpu.kernel", b.getUnitAttr());
+      func->setAttr("nvvm.kernel", b.getUnitAttr());
+      func->setAttr("nvvm.maxntid",
+                    b.getDenseI32ArrayAttr({int32_t(config.getThreads())}));
+    }
   }
 
   static LogicalResult check(mlir::gpu::GPUModuleOp target) {

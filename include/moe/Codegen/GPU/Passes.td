@@ -21,9 +21,9 @@ def ExpandGpuKernelsPass : Pass<"moe-expand-gpu-kernels", "::mlir::ModuleOp"> {
     `moe.arch`, holding a function for every kernel that has a variant for it,
     with the parameters of moert/Format/KernelABI.h and the attributes
     `moe.kernel` (name), `moe.config` (variant), `moe.shared_bytes` (dynamic
-    shared memory of a block), `moe.scratch_bytes` (private global memory of a
-    block, a multiple of 256), `nvvm.kernel` and `nvvm.maxntid`. Bodies are scf,
-    arith, math, memref, llvm and nvvm. The `plan.kernel` stays.
+    shared memory of a block) and `moe.scratch_bytes` (private global memory of
+    a block, a multiple of 256). Bodies are scf, arith, math, memref, llvm and
+    nvvm. The `plan.kernel` stays.
 
     Fails when a kernel has no variants, an op in it that no expander handles,
     or needs more shared memory than the architecture has.
@@ -46,7 +46,8 @@ def LowerToCutPass : Pass<"moe-lower-to-cut", "::mlir::ModuleOp"> {
 
     Guarantees: every `gpu.module` is a cut module, the form that both the NVPTX
     backend and the host emulator take: kernels are `llvm.func`s of ops of the
-    `llvm` and `nvvm` dialects. Other ops of the module are untouched.
+    `llvm` and `nvvm` dialects, marked by `gpu.kernel`, `nvvm.kernel` and
+    `nvvm.maxntid`. Other ops of the module are untouched.
 
     Fails when an op has no lowering.
   }];

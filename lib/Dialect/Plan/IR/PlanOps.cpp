@@ -30,6 +30,30 @@ void PlanDialect::initialize() {
       >();
 }
 
+/// `on cuda`; nothing for the CPU.
+static ParseResult parseOnDevice(OpAsmParser &parser,
+                                 moe::DeviceKindAttr &device) {
+  auto kind = moe::DeviceKind::Cpu;
+  if (succeeded(parser.parseOptionalKeyword("on"))) {
+    SMLoc where = parser.getCurrentLocation();
+    StringRef keyword;
+    if (parser.parseKeyword(&keyword))
+      return failure();
+    auto known = moe::symbolizeDeviceKind(keyword);
+    if (!known)
+      return parser.emitError(where) << "unknown device '" << keyword << "'";
+    kind = *known;
+  }
+  device = moe::DeviceKindAttr::get(parser.getContext(), kind);
+  return success();
+}
+
+static void printOnDevice(OpAsmPrinter &printer, Operation *,
+                          moe::DeviceKindAttr device) {
+  if (device && device.getValue() != moe::DeviceKind::Cpu)
+    printer << " on " << moe::stringifyDeviceKind(device.getValue());
+}
+
 /// Block arguments of a kernel, and its device unless that is the CPU:
 ///   plan.kernel @k(%a: type, ...) on cuda variants [...] { ... }
 ParseResult KernelOp::parse(OpAsmParser &parser, OperationState &result) {
@@ -41,17 +65,10 @@ ParseResult KernelOp::parse(OpAsmParser &parser, OperationState &result) {
       parser.parseArgumentList(args, OpAsmParser::Delimiter::Paren,
                                /*allowType=*/true))
     return failure();
-  if (succeeded(parser.parseOptionalKeyword("on"))) {
-    SMLoc where = parser.getCurrentLocation();
-    StringRef keyword;
-    if (parser.parseKeyword(&keyword))
-      return failure();
-    auto device = moe::symbolizeDeviceKind(keyword);
-    if (!device)
-      return parser.emitError(where) << "unknown device '" << keyword << "'";
-    result.addAttribute(getDeviceAttrName(result.name),
-                        moe::DeviceKindAttr::get(parser.getContext(), *device));
-  }
+  moe::DeviceKindAttr device;
+  if (parseOnDevice(parser, device))
+    return failure();
+  result.addAttribute(getDeviceAttrName(result.name), device);
   if (succeeded(parser.parseOptionalKeyword("variants")) &&
       parser.parseAttribute(variants, getVariantsAttrName(result.name),
                             result.attributes))
@@ -74,8 +91,7 @@ void KernelOp::print(OpAsmPrinter &printer) {
       getBody().getArguments(), printer,
       [&](BlockArgument arg) { printer.printRegionArgument(arg); });
   printer << ')';
-  if (getDevice() != moe::DeviceKind::Cpu)
-    printer << " on " << moe::stringifyDeviceKind(getDevice());
+  printOnDevice(printer, *this, getDeviceAttr());
   if (!getVariants().empty())
     printer << " variants " << getVariants();
   printer.printOptionalAttrDictWithKeyword(

@@ -26,6 +26,7 @@ def Plan_Dialect : Dialect {
     moert/Format/Plan.fbs, which documents the meaning of each command.
   }];
   let useDefaultTypePrinterParser = 1;
+  let dependentDialects = ["::mlir::moe::MoeDialect"];
 }
 
 class Plan_Op<string mnemonic, list<Trait> traits = []>
@@ -110,7 +111,7 @@ def Plan_VariantOp
                       "::mlir::moe::DeviceKind::Cpu">:$device);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
-    (`on` $device^)? (`where` $guards^)? attr-dict-with-keyword $body
+    custom<OnDevice>($device) (`where` $guards^)? attr-dict-with-keyword $body
   }];
   let hasVerifier = 1;
 }
@@ -314,7 +315,9 @@ def Plan_BinaryOp : Plan_Op<"binary", [Symbol]> {
     SymbolNameAttr:$sym_name, StrAttr:$format,
     DictionaryAttr:$kernels, DenseI8ArrayAttr:$data,
     OptionalAttr<StrAttr>:$arch);
-  let assemblyFormat = "$sym_name $format $kernels $data attr-dict";
+  let assemblyFormat = [{
+    $sym_name $format $kernels $data (`arch` $arch^)? attr-dict
+  }];
   let hasVerifier = 1;
 }
 
