@@ -46,7 +46,7 @@ struct LowerToCut : public moe::impl::LowerToCutPassBase<LowerToCut> {
     pm.addPass(createLoopInvariantCodeMotionPass());
     pm.addPass(createSCFToControlFlowPass());
     ConvertToLLVMPassOptions options;
-    options.filterDialects = dialects;
+    options.filterDialects.assign(dialects.begin(), dialects.end());
     pm.addPass(createConvertToLLVMPass(options));
     pm.addPass(createReconcileUnrealizedCastsPass());
     pm.addPass(createCanonicalizerPass());
