@@ -239,16 +239,18 @@ void Machine::meet(Fiber &fiber, Warp &warp, WarpOp op, uint32_t variant,
   const uint32_t lane = fiber.thread.laneid;
   const uint32_t bit = 1u << lane;
   Rendezvous *meeting = nullptr;
+  // Parts of a warp may meet on their own while other lanes wait for them
+  // elsewhere. Lanes that wait for each other in two places never go on.
   for (Rendezvous &other : warp.pending)
-    if (other.mask & mask) {
+    if (other.arrived & mask && other.mask & bit) {
       meeting = &other;
       break;
     }
+  if (!(mask & bit))
+    fatal(FindingKind::DivergentCollective, fiber, site, 0,
+          "%s with mask 0x%08x, which lacks the lane %u that executes it",
+          kNames[unsigned(op)], mask, lane);
   if (!meeting) {
-    if (!(mask & bit))
-      fatal(FindingKind::DivergentCollective, fiber, site, 0,
-            "%s with mask 0x%08x, which lacks the lane %u that executes it",
-            kNames[unsigned(op)], mask, lane);
     if (aligned && (warp.exited || warp.present != ~0u))
       fatal(FindingKind::DivergentCollective, fiber, site, 0,
             "%s needs all 32 lanes; lanes 0x%08x %s", kNames[unsigned(op)],
@@ -266,7 +268,8 @@ void Machine::meet(Fiber &fiber, Warp &warp, WarpOp op, uint32_t variant,
           *meeting->site ? ": " : "", meeting->site);
   }
   meeting->arrived |= bit;
-  if (meeting->arrived != (meeting->mask & warp.present & ~warp.exited)) {
+  uint32_t awaited = mask & warp.present & (aligned ? ~0u : ~warp.exited);
+  if (meeting->arrived != awaited) {
     suspend(fiber, Wait::Warp, site);
     return;
   }
