@@ -199,6 +199,11 @@ private:
       if (type.isInteger(32) || type.isInteger(64))
         return success();
       break;
+    case Kind::uinc_wrap:
+    case Kind::udec_wrap:
+      if (type.isInteger(32))
+        return success();
+      break;
     case Kind::fadd:
       if (type.isF32())
         return success();
