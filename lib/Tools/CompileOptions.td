@@ -37,7 +37,7 @@ defm target : Eq<"target",
     grp_target, "<t>[,<t>...]">;
 defm ptxas : Eq<"ptxas",
     "NVIDIA's assembler (default: in $CUDA_HOME/bin, the search path or "
-    "/usr/local/cuda/bin)", grp_target, "<path>">;
+    "/usr/local/cuda/bin); none: PTX only", grp_target, "<path|none>">;
 defm numerics : Eq<"numerics",
     "strict: a token's bits do not depend on the batch either", grp_target,
     "<default|strict>">;

@@ -51,7 +51,8 @@ struct TiledPipelineOptions : PassPipelineOptions<TiledPipelineOptions> {};
 struct TargetPipelineOptions : PassPipelineOptions<TargetPipelineOptions> {
   Option<std::string> ptxas{*this, "ptxas",
                             llvm::cl::desc("Path of ptxas; empty: where the "
-                                           "CUDA toolkit usually is")};
+                                           "CUDA toolkit usually is; none: "
+                                           "PTX only")};
   Option<std::string> saveTemps{
       *this, "save-temps",
       llvm::cl::desc("Folder for intermediate files of GPU code; empty for "

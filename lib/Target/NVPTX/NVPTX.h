@@ -60,9 +60,10 @@ PtxasReport parsePtxasLog(StringRef log);
 
 class Ptxas {
 public:
-  /// The assembler at `path`, which must be there, or, when `path` is empty,
-  /// the first of $CUDA_HOME/bin, the search path and /usr/local/cuda/bin; a
-  /// Ptxas that is not found when there is none.
+  /// The assembler at `path`, which must be there. When `path` is empty, that
+  /// of the toolkit $CUDA_HOME, the first in the search path, or that of
+  /// /usr/local/cuda when CUDA_HOME is not set. A Ptxas that is not found when
+  /// there is none, or when `path` is "none".
   static moert::StatusOr<Ptxas> find(StringRef path);
 
   bool found() const { return !program.empty(); }

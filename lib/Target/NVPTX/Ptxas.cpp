@@ -62,6 +62,8 @@ static int execute(StringRef program, ArrayRef<StringRef> args,
 
 moert::StatusOr<Ptxas> Ptxas::find(StringRef path) {
   Ptxas result;
+  if (path == "none")
+    return result;
   if (!path.empty()) {
     if (!sys::fs::can_execute(path))
       return Status::error(111, "cannot run ptxas: '" + path.str() +
@@ -69,18 +71,15 @@ moert::StatusOr<Ptxas> Ptxas::find(StringRef path) {
           .fix("give the path of NVIDIA's assembler with --ptxas");
     result.program = path.str();
   } else {
-    SmallVector<std::string> folders;
-    if (auto home = sys::Process::GetEnv("CUDA_HOME"))
-      folders.push_back(*home + "/bin");
-    if (auto found = sys::findProgramByName(
-            "ptxas", SmallVector<StringRef>(folders.begin(), folders.end()));
-        found && !folders.empty())
-      result.program = *found;
-    else if (auto inPath = sys::findProgramByName("ptxas"))
+    // /usr/local/cuda is what CUDA_HOME would say by default.
+    std::optional<std::string> home = sys::Process::GetEnv("CUDA_HOME");
+    std::string bin = home.value_or("/usr/local/cuda") + "/bin";
+    auto inToolkit = sys::findProgramByName("ptxas", {StringRef(bin)});
+    auto inPath = sys::findProgramByName("ptxas");
+    if (inToolkit && (home || !inPath))
+      result.program = *inToolkit;
+    else if (inPath)
       result.program = *inPath;
-    else if (auto usual =
-                 sys::findProgramByName("ptxas", {"/usr/local/cuda/bin"}))
-      result.program = *usual;
     else
       return result;
   }

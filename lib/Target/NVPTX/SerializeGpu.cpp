@@ -75,7 +75,7 @@ struct SerializeGpu : public moe::impl::SerializeGpuPassBase<SerializeGpu> {
       (void)fail(module, std::move(assembler).status());
       return signalPassFailure();
     }
-    if (!assembler->found())
+    if (!assembler->found() && ptxas != "none")
       warnNoPtxas(module);
     for (Target &target : targets)
       if (failed(compile(target, *assembler)))

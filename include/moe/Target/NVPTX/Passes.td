@@ -39,7 +39,7 @@ def SerializeGpuPass : Pass<"moe-serialize-gpu", "::mlir::ModuleOp"> {
     `static_shared` and `registers`. The cut modules and the `plan.kernel` ops
     for device cuda are gone. Without `ptxas` a warning says so; the driver then
     compiles the PTX when it loads it. The same module and the same `ptxas`
-    give the same bytes.
+    give the same bytes. The option `ptxas=none` asks for PTX only.
 
     PTX keeps the arithmetic of the cut: no fused multiply-add that the IR does
     not ask for, no flush to zero, IEEE division and square root.
@@ -55,7 +55,7 @@ def SerializeGpuPass : Pass<"moe-serialize-gpu", "::mlir::ModuleOp"> {
   let options = [
     Option<"ptxas", "ptxas", "std::string", "",
            "Path of ptxas; empty: $CUDA_HOME/bin, the search path, "
-           "/usr/local/cuda/bin">,
+           "/usr/local/cuda/bin; none: PTX only">,
     Option<"saveTemps", "save-temps", "std::string", "",
            "Folder for intermediate files; empty for none">
   ];
