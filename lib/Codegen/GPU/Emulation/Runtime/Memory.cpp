@@ -11,7 +11,7 @@
 namespace moe::emu {
 
 /// Atomics of one turn after which others get a chance: they may be a lock.
-static constexpr uint32_t kAtomicsPerTurn = 256;
+static constexpr uint32_t kAtomicsPerTurn = 64;
 /// Addresses this near to shared memory are taken for overruns of it.
 static constexpr uint64_t kNearShared = 16u << 20;
 

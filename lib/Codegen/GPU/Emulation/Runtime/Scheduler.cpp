@@ -18,8 +18,8 @@
 
 namespace moe::emu {
 
-/// Turns in which threads only polled before they count as stuck.
-static constexpr uint64_t kMaxIdleTurns = 1u << 21;
+/// Turns per thread in which all only polled before they count as stuck.
+static constexpr uint64_t kMaxIdleTurns = 2048;
 /// Checked accesses of one turn before the thread counts as stuck.
 static constexpr uint64_t kMaxAccesses = 1ull << 31;
 /// Different mbarriers of a block that the race detector tells apart.
@@ -296,7 +296,7 @@ void Machine::switchNext(Fiber &fiber) {
 }
 
 void Machine::yield(Fiber &fiber, const char *site) {
-  if (++idleTurns > kMaxIdleTurns)
+  if (++idleTurns > kMaxIdleTurns * (launchFibers + 8))
     noProgress(fiber, site);
   // Polling threads must not keep asynchronous work from ever being done.
   if (!queue.empty() && idleTurns > launchFibers)
