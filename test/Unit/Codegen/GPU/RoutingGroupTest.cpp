@@ -1,0 +1,265 @@
+//===- RoutingGroupTest.cpp - The lists of a routing on GPUs --------------===//
+//
+// Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "../Numerics.h"
+#include "GpuHarness.h"
+
+#include "gtest/gtest.h"
+
+#include <algorithm>
+
+using namespace moe_test;
+
+static std::unique_ptr<GpuKernels> compile(const std::string &source) {
+  std::string diagnostics;
+  std::unique_ptr<GpuKernels> kernels =
+      GpuKernels::compile(source, diagnostics);
+  EXPECT_TRUE(kernels) << diagnostics;
+  return kernels;
+}
+
+namespace {
+/// The lists that a kernel writes, and what is expected of them.
+struct ListBuffers {
+  std::shared_ptr<DeviceBytes> expertOffsets, rowToken, rowWeight, tokenOffsets,
+      tokenRows, worklist;
+
+  ListBuffers(int64_t tokens, int64_t pairs, int64_t experts, int64_t tileRows)
+      : expertOffsets(output<int32_t>(experts + 1)),
+        rowToken(output<int32_t>(pairs)), rowWeight(output<float>(pairs)),
+        tokenOffsets(output<int32_t>(tokens + 1)),
+        tokenRows(output<int32_t>(pairs)) {
+    // As many tiles as there can be: a part of one for each expert with rows.
+    int64_t tiles = std::min(experts, pairs) + pairs / tileRows;
+    worklist = output<int32_t>(4 + 4 * tiles);
+  }
+  void appendTo(std::vector<GpuArg> &args) const {
+    for (auto &list : {expertOffsets, rowToken, rowWeight, tokenOffsets,
+                       tokenRows, worklist})
+      args.push_back(list);
+  }
+  void expect(const Lists &expected, int64_t tileRows) const {
+    EXPECT_EQ(valuesOf<int32_t>(expertOffsets), expected.expertOffsets);
+    EXPECT_EQ(valuesOf<int32_t>(rowToken), expected.rowToken);
+    EXPECT_EQ(valuesOf<int32_t>(tokenOffsets), expected.tokenOffsets);
+    EXPECT_EQ(valuesOf<int32_t>(tokenRows), expected.tokenRows);
+    expectSameBits(valuesOf<float>(rowWeight), expected.rowWeight);
+    std::vector<int32_t> tiles;
+    for (size_t e = 0; e + 1 < expected.expertOffsets.size(); ++e)
+      for (int32_t row = expected.expertOffsets[e];
+           row < expected.expertOffsets[e + 1]; row += tileRows) {
+        int32_t left = expected.expertOffsets[e + 1] - row;
+        for (int32_t word :
+             {int32_t(e), row, std::min<int32_t>(tileRows, left), 0})
+          tiles.push_back(word);
+      }
+    std::vector<int32_t> words = {int32_t(tiles.size() / 4), 0, 0, 0};
+    words.insert(words.end(), tiles.begin(), tiles.end());
+    std::vector<int32_t> actual = valuesOf<int32_t>(worklist);
+    ASSERT_GE(actual.size(), words.size());
+    actual.resize(words.size());
+    EXPECT_EQ(actual, words);
+  }
+};
+} // namespace
+
+/// Names, as arguments of kernels, of the lists and their types.
+static const char *kListArgs =
+    "%eo: memref<?xi32>, %rt: memref<?xi32>, %rw: memref<?xf32>, "
+    "%to: memref<?xi32>, %tr: memref<?xi32>, %wl: memref<?xi32>, %n: index";
+static const char *kListTypes =
+    "memref<?xi32>, memref<?xi32>, memref<?xf32>, memref<?xi32>, memref<?xi32>";
+
+static std::string groupKernel(const std::string &name, int64_t experts,
+                               int64_t perToken, bool given, int64_t tileRows) {
+  return "plan.kernel @" + name + "(%i: memref<?xi32>, %w: memref<?xf32>, " +
+         kListArgs +
+         ") on cuda {\n"
+         "  moe.kernel.group_rows ins(%i, %w : memref<?xi32>, memref<?xf32>)\n"
+         "    outs(%eo, %rt, %rw, %to, %tr : " +
+         kListTypes + ") tokens(%n) worklist(%wl : memref<?xi32>) {experts = " +
+         std::to_string(experts) +
+         " : i64, per_token = " + std::to_string(perToken) +
+         " : i64, tile_rows = " + std::to_string(tileRows) + " : i64" +
+         (given ? ", given" : "") + "}\n}\n";
+}
+
+TEST(GpuGroupRows, ListsAndTiles) {
+  struct Case {
+    std::string name;
+    int64_t experts, perToken;
+    bool given;
+    int64_t tileRows;
+  } cases[] = {{"g5", 5, 3, false, 16},     {"g5_given", 5, 3, true, 7},
+               {"g1", 1, 1, false, 16},     {"g256", 256, 8, false, 64},
+               {"all", 6, 6, true, 128},    {"g64_given", 64, 8, true, 16},
+               {"g2000", 2000, 4, true, 1}, {"g60", 60, 4, false, 16}};
+  std::string source;
+  for (const Case &c : cases)
+    source += groupKernel(c.name, c.experts, c.perToken, c.given, c.tileRows);
+  std::unique_ptr<GpuKernels> kernels = compile(source);
+  ASSERT_TRUE(kernels);
+  Random random(3);
+  for (const Case &c : cases)
+    for (int64_t tokens : {0, 1, 2, 17, 333}) {
+      std::vector<int32_t> ids =
+          randomIds(random, tokens, c.perToken, c.experts, !c.given);
+      std::vector<float> weights = randomValues(random, ids.size());
+      Lists expected = groupRows(ids, weights, tokens, c.perToken, c.experts);
+      for (const Way &way : allWays()) {
+        SCOPED_TRACE(c.name + ", tokens " + std::to_string(tokens) + ", " +
+                     way.name());
+        ListBuffers lists(tokens, ids.size(), c.experts, c.tileRows);
+        std::vector<GpuArg> args = {input(ids), input(weights)};
+        lists.appendTo(args);
+        args.push_back(tokens);
+        EXPECT_EQ(kernels->run(c.name, way, args), 0);
+        lists.expect(expected, c.tileRows);
+      }
+    }
+}
+
+TEST(GpuGroupRows, BadIdsGiveStatusAndNoRows) {
+  std::unique_ptr<GpuKernels> kernels =
+      compile(groupKernel("given", 5, 3, /*given=*/true, 16));
+  ASSERT_TRUE(kernels);
+  Random random(4);
+  // Out of range on both sides, repeated next to each other and apart.
+  std::vector<std::vector<int32_t>> bad = {
+      {0, 5, 1}, {-1, 2, 3},        {2, 2, 4},
+      {4, 1, 4}, {INT32_MIN, 0, 1}, {INT32_MAX, 0, 1}};
+  for (const std::vector<int32_t> &triple : bad)
+    for (int64_t where : {0, 3, 100}) {
+      int64_t tokens = 101;
+      std::vector<int32_t> ids = randomIds(random, tokens, 3, 5, false);
+      std::copy(triple.begin(), triple.end(), ids.begin() + 3 * where);
+      std::vector<float> weights = randomValues(random, ids.size());
+      for (const Way &way : allWays()) {
+        SCOPED_TRACE(way.name());
+        ListBuffers lists(tokens, ids.size(), 5, 16);
+        std::vector<GpuArg> args = {input(ids), input(weights)};
+        lists.appendTo(args);
+        args.push_back(tokens);
+        // MOERT_KERNEL_BAD_EXPERT_INDEX.
+        EXPECT_EQ(kernels->run("given", way, args), 1);
+        EXPECT_EQ(valuesOf<int32_t>(lists.expertOffsets),
+                  std::vector<int32_t>(6, 0));
+        EXPECT_EQ(valuesOf<int32_t>(lists.tokenOffsets),
+                  std::vector<int32_t>(tokens + 1, 0));
+        std::vector<int32_t> head = valuesOf<int32_t>(lists.worklist);
+        head.resize(4);
+        EXPECT_EQ(head, std::vector<int32_t>(4, 0));
+      }
+    }
+}
+
+TEST(GpuAllRows, ListsAndTiles) {
+  struct Case {
+    std::string name;
+    int64_t experts;
+    bool weights;
+    int64_t tileRows;
+  } cases[] = {
+      {"one", 1, true, 16}, {"three", 3, false, 5}, {"weighted", 3, true, 128}};
+  std::string source;
+  for (const Case &c : cases)
+    source += "plan.kernel @" + c.name + "(%w: memref<?xf32>, " + kListArgs +
+              ") on cuda {\n  moe.kernel.all_rows " +
+              (c.weights ? "ins(%w : memref<?xf32>) " : "") +
+              "outs(%eo, %rt, %rw, %to, %tr : " + kListTypes +
+              ") tokens(%n) worklist(%wl : memref<?xi32>) {experts = " +
+              std::to_string(c.experts) +
+              " : i64, tile_rows = " + std::to_string(c.tileRows) +
+              " : i64}\n}\n";
+  std::unique_ptr<GpuKernels> kernels = compile(source);
+  ASSERT_TRUE(kernels);
+  Random random(5);
+  for (const Case &c : cases)
+    for (int64_t tokens : {0, 1, 2, 17, 333}) {
+      std::vector<int32_t> ids;
+      for (int64_t t = 0; t < tokens; ++t)
+        for (int64_t e = 0; e < c.experts; ++e)
+          ids.push_back(e);
+      std::vector<float> weights = randomValues(random, ids.size());
+      std::vector<float> used =
+          c.weights ? weights : std::vector<float>(ids.size(), 1.0f);
+      Lists expected = groupRows(ids, used, tokens, c.experts, c.experts);
+      for (const Way &way : allWays()) {
+        SCOPED_TRACE(c.name + ", tokens " + std::to_string(tokens) + ", " +
+                     way.name());
+        ListBuffers lists(tokens, ids.size(), c.experts, c.tileRows);
+        std::vector<GpuArg> args = {input(weights)};
+        lists.appendTo(args);
+        args.push_back(tokens);
+        EXPECT_EQ(kernels->run(c.name, way, args), 0);
+        lists.expect(expected, c.tileRows);
+      }
+    }
+}
+
+TEST(GpuRouteRows, SelectionAndListsInOneLaunch) {
+  struct Case {
+    std::string name;
+    int64_t experts, topK, tileRows;
+  } cases[] = {{"mixtral", 8, 2, 16},
+               {"olmoe", 64, 8, 64},
+               {"one", 1, 1, 16},
+               {"odd", 300, 5, 3}};
+  std::string source;
+  for (const Case &c : cases)
+    source += "plan.kernel @" + c.name +
+              "(%l: memref<?xf32>, %i: memref<?xi32>, %w: memref<?xf32>, " +
+              kListArgs +
+              ") on cuda {\n  moe.kernel.route_rows ins(%l : memref<?xf32>) "
+              "outs(%i, %w, %eo, %rt, %rw, %to, %tr : memref<?xi32>, "
+              "memref<?xf32>, " +
+              kListTypes +
+              ") tokens(%n) worklist(%wl : memref<?xi32>) {experts = " +
+              std::to_string(c.experts) +
+              " : i64, policy = #moe.policy<top_k = " + std::to_string(c.topK) +
+              ", normalize>, tile_rows = " + std::to_string(c.tileRows) +
+              " : i64}\n}\n";
+  std::unique_ptr<GpuKernels> kernels = compile(source);
+  ASSERT_TRUE(kernels);
+  Random random(9);
+  for (const Case &c : cases)
+    for (int64_t tokens : {0, 1, 2, 17, 333}) {
+      std::vector<float> logits = randomValues(random, tokens * c.experts);
+      Policy policy;
+      policy.topK = c.topK;
+      policy.normalize = true;
+      std::vector<int32_t> ids;
+      std::vector<float> weights;
+      for (int64_t t = 0; t < tokens; ++t) {
+        std::vector<float> row(logits.begin() + t * c.experts,
+                               logits.begin() + (t + 1) * c.experts);
+        for (Pair pair : route(row, nullptr, policy)) {
+          ids.push_back(pair.id);
+          weights.push_back(pair.weight);
+        }
+      }
+      Lists expected = groupRows(ids, weights, tokens, c.topK, c.experts);
+      for (const Way &way : allWays()) {
+        SCOPED_TRACE(c.name + ", tokens " + std::to_string(tokens) + ", " +
+                     way.name());
+        // Twice: the first launch has to leave the counter as it was.
+        for (int launch = 0; launch < 2; ++launch) {
+          ListBuffers lists(tokens, ids.size(), c.experts, c.tileRows);
+          auto outIds = output<int32_t>(ids.size());
+          auto outWeights = output<float>(ids.size());
+          std::vector<GpuArg> args = {input(logits), outIds, outWeights};
+          lists.appendTo(args);
+          args.push_back(tokens);
+          EXPECT_EQ(kernels->run(c.name, way, args), 0);
+          EXPECT_EQ(valuesOf<int32_t>(outIds), ids);
+          expectSameBits(valuesOf<float>(outWeights), weights);
+          lists.expect(expected, c.tileRows);
+        }
+      }
+    }
+}
