@@ -387,7 +387,8 @@ LogicalResult RowEmitter::emitParallel(Emit &e, scf::ParallelOp op) {
 
   LogicalResult result = success();
   auto emitBody = [&](Emit &e, Value linear) {
-    for (auto [i, size] : llvm::reverse(llvm::enumerate(sizes))) {
+    for (unsigned i = sizes.size(); i-- > 0;) {
+      int64_t size = sizes[i];
       bool isLast = llvm::all_of(ArrayRef(sizes).take_front(i),
                                  [](int64_t size) { return size == 1; });
       Value iv = size == 1 ? e.i64(0)
