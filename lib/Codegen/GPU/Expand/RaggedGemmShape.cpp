@@ -98,7 +98,9 @@ LogicalResult RaggedGemmShape::verify(const ArchInfo &arch,
     if (rowClass.warpRows == 0)
       return emitError() << warps() << " warps cannot share a tile of "
                          << rowClass.rows << " x " << tileColumns;
-  if (failed(PipelineSpec::of(stages).verify(emitError)))
+  Budget budget{threads, blocks, sharedBytes(), registers()};
+  if (failed(PipelineSpec::of(stages).verify(emitError)) ||
+      failed(budget.verify(arch, emitError)))
     return failure();
   for (const RowClass &rowClass : rowClasses()) {
     TileCopy copy{aTile(rowClass.rows), threads,
@@ -107,8 +109,5 @@ LogicalResult RaggedGemmShape::verify(const ArchInfo &arch,
       return failure();
   }
   TileCopy copy{bTile(), threads, kChunkBytes};
-  if (failed(copy.verify(emitError)))
-    return failure();
-  Budget budget{threads, blocks, sharedBytes(), registers()};
-  return budget.verify(arch, emitError);
+  return copy.verify(emitError);
 }
