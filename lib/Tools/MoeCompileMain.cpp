@@ -56,6 +56,19 @@ int report(const Status &status) {
   return status.exitCode();
 }
 
+/// Options of phase `target` as its pipeline takes them.
+void printTargetOptions(const CompileArgs &args, llvm::raw_ostream &os) {
+  StringRef separator = "=";
+  for (auto [name, value] :
+       {std::make_pair("ptxas", StringRef(args.ptxas)),
+        std::make_pair("save-temps", StringRef(args.saveTemps))}) {
+    if (value.empty())
+      continue;
+    os << separator << name << "=" << value;
+    separator = "\\ ";
+  }
+}
+
 /// Prints the command of every phase that would run.
 void printPipeline(const CompileArgs &args) {
   llvm::raw_ostream &os = llvm::outs();
@@ -83,6 +96,8 @@ void printPipeline(const CompileArgs &args) {
           os << "\\ checkpoint=" << checkpoint;
         os << " -o /dev/null\n";
       } else {
+        if (phase == Phase::Target)
+          printTargetOptions(args, os);
         os << (phase >= Phase::Target ? " --emit-bytecode"
                                       : " --mlir-print-debuginfo")
            << " -o " << file(i) << "\n";

@@ -14,7 +14,7 @@
 // ROUTED: routed.mlir:3:8: error: 'arith.constant' is read by a routed op or returned; make the constant a moe.weight
 // TILED: routed.mlir:3:8: error: 'arith.constant' stands outside a kernel region after the phase 'routed'
 // TARGETS: error: module has no attribute 'moe.targets'
-// MODULE: error: expected one plan.binary; run the phase 'target' first
+// MODULE: error: expected a plan.binary with the host's code; run the phase 'target' first
 // OUTPUT: error: the pass option 'output' is missing
 
 //--- graph.mlir

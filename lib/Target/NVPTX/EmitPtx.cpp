@@ -122,8 +122,14 @@ LogicalResult nvptx::emitPtx(mlir::gpu::GPUModuleOp cut,
     return failure();
   OwningOpRef<ModuleOp> inner = ModuleOp::create(loc);
   OpBuilder b(inner->getBodyRegion());
-  for (Operation &op : *cut.getBody())
-    b.clone(op);
+  for (Operation &op : *cut.getBody()) {
+    Operation *copy = b.clone(op);
+    // Otherwise ptxas makes its own guess, and may spill for blocks that are
+    // not meant to share a multiprocessor.
+    auto config = copy->getAttrOfType<GpuConfigAttr>("moe.config");
+    if (config && !copy->hasAttr("nvvm.minctasm"))
+      copy->setAttr("nvvm.minctasm", b.getI32IntegerAttr(config.getBlocks()));
+  }
   if (failed(lowerPtxOps(*inner)))
     return cut.emitError("ops cannot be lowered to LLVM");
 

@@ -13,7 +13,7 @@
 // RUN: ls %t | FileCheck %s --check-prefix=LEFT
 
 // OUTPUT: error: the pass option 'output' is missing
-// BINARY: error: expected one plan.binary; run the phase 'target' first
+// BINARY: error: expected a plan.binary with the host's code; run the phase 'target' first
 // FORMAT: error: 'plan.binary' op C1
 // CHECKPOINT: error[MOE0002]: packed and embedded weights, and content hashes, need the checkpoint
 // CHECKPOINT: because an .mlir file names weights, but does not hold them
