@@ -55,6 +55,9 @@ struct LaunchConfig {
   /// All global memory that may be touched, ascending, without overlap.
   /// Empty: global addresses are not checked.
   std::vector<MemoryRange> memory;
+  /// What 16-bit words of global memory hold that nobody has written. A read of
+  /// at least 4 bytes that has only such words is an uninitialised read.
+  std::optional<uint16_t> unwritten;
 };
 
 enum class FindingKind {

@@ -48,6 +48,17 @@ SharedRef Machine::locate(Fiber &fiber, const void *address, uint64_t bytes,
   return ref;
 }
 
+/// Whether there is nothing but the pattern.
+static bool holdsOnly(const void *address, uint64_t bytes, uint16_t pattern) {
+  for (uint64_t at = 0; at + sizeof(pattern) <= bytes; at += sizeof(pattern)) {
+    uint16_t word;
+    std::memcpy(&word, static_cast<const char *>(address) + at, sizeof(word));
+    if (word != pattern)
+      return false;
+  }
+  return true;
+}
+
 void Machine::checkGlobal(Fiber &fiber, const void *address, uint64_t bytes,
                           bool write, const char *site, const char *what) {
   const std::vector<Range> &ranges = launch->ranges;
@@ -75,6 +86,13 @@ void Machine::checkGlobal(Fiber &fiber, const void *address, uint64_t bytes,
             static_cast<unsigned long long>(bytes),
             static_cast<unsigned long long>(begin - range->begin),
             range->name.c_str());
+    if (!write && bytes >= 4 && launch->config.unwritten &&
+        holdsOnly(address, bytes, *launch->config.unwritten))
+      report(FindingKind::UninitialisedRead, fiber, site, begin,
+             "%s of %llu bytes at offset %llu of '%s', which nobody wrote",
+             what, static_cast<unsigned long long>(bytes),
+             static_cast<unsigned long long>(begin - range->begin),
+             range->name.c_str());
     return;
   }
   // What no launch may touch even if it declares no ranges.
