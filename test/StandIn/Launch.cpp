@@ -234,8 +234,10 @@ static CUresult runKernel(const Request &request, const Context &context) {
                       ? driver.random()
                       : driver.environment.seed;
     config.osThreads = driver.environment.threads;
-    if (config.check)
+    if (config.check) {
       listMemory(driver, context, config.memory, held);
+      config.unwritten = fillPattern;
+    }
   }
   for (int i = 0; i < 3; ++i) {
     config.grid[i] = uint32_t(request.grid[i]);

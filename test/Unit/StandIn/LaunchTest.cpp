@@ -252,6 +252,25 @@ TEST(StandInLaunch, RefusesFreedAndHostPointers) {
   EXPECT_TRUE(outcome.reports("parameter 0: a pointer to ordinary host"));
 }
 
+TEST(StandInLaunch, UseBeforeUploadIsFound) {
+  Outcome outcome = run({}, [](Api &api) {
+    Session session(api);
+    CUdeviceptr x = session.allocate(12);
+    float values[] = {1, 2};
+    EXPECT_EQ(CUDA_SUCCESS, api.cuMemcpyHtoD_v2(x, values, 8));
+    EXPECT_EQ(CUDA_SUCCESS, session.launchScale(x, 2, 2));
+    EXPECT_EQ(CUDA_SUCCESS, api.cuStreamSynchronize(session.stream));
+    EXPECT_EQ(CUDA_SUCCESS, session.launchScale(x, 2, 3));
+    EXPECT_EQ(CUDA_ERROR_LAUNCH_FAILED,
+              api.cuStreamSynchronize(session.stream));
+    EXPECT_EQ(CUDA_ERROR_LAUNCH_FAILED, api.cuMemFree_v2(x));
+    return 0;
+  });
+  ASSERT_EQ(1u, outcome.report.size());
+  EXPECT_TRUE(outcome.reports("uninitialised-read: kernel scale"));
+  EXPECT_TRUE(outcome.reports("load of 4 bytes at offset 8 of 'allocation #"));
+}
+
 TEST(StandInLaunch, AcceptsPageLockedMemory) {
   Outcome outcome = run({}, [](Api &api) {
     Session session(api);
