@@ -51,6 +51,10 @@ static void waitCopies(Fiber &fiber, uint32_t end) {
     machine.performIf([&](const AsyncWork &work) {
       return work.kind == AsyncWork::Arrive && work.owner == &fiber;
     });
+  for (uint32_t landed : fiber.landedStamps)
+    fiber.seen = machine.clocks.raised(fiber.seen, machine.indexOf(landed),
+                                       landed & machine.epochMask());
+  fiber.landedStamps.clear();
   size_t done = 0;
   uint32_t stamp = machine.stamp(fiber);
   for (AsyncCopy &copy : fiber.copies) {

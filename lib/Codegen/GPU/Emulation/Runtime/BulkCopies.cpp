@@ -177,12 +177,18 @@ void Machine::perform(AsyncWork &work) {
     break;
   }
   MBarrier &barrier = *work.mbarriers[0];
+  // Only who waits at the mbarrier, or the owner for its groups, knows that
+  // the copies have landed: they get a stamp of the mbarrier's agent.
+  uint32_t stamp = check ? nextStamp(barrier.agent) : 0;
   for (AsyncCopy &copy : work.copies) {
     copy.land();
-    settle(copy, pack(work.owner->index, work.stamp));
+    settle(copy, stamp);
   }
-  if (check)
+  if (check) {
     barrier.clocks.add(work.seen, work.owner->index, work.stamp);
+    barrier.clocks.raise(&clocks, barrier.agent, stamp & epochMask());
+    work.owner->landed(stamp, epochMask());
+  }
   --work.owner->copyArrivals;
   if (!barrier.pending) {
     report(FindingKind::BarrierMisuse, *work.owner, work.site, barrier.offset,

@@ -135,6 +135,8 @@ struct Fiber {
   std::vector<AsyncCopy> copies;
   uint32_t copyGroups;
   uint32_t copyArrivals; // pending cp.async.mbarrier.arrive
+  /// Latest stamp per agent of copies whose arrival is done.
+  std::vector<uint32_t> landedStamps;
 
   std::vector<BulkRead> bulkReads;
   uint32_t bulkGroups;
@@ -147,6 +149,15 @@ struct Fiber {
 
   uint64_t barrierGeneration; // of the barrier that it waits for
   uint32_t barrierResult;
+
+  void landed(uint32_t stamp, uint32_t epochMask) {
+    for (uint32_t &old : landedStamps)
+      if ((old ^ stamp) <= epochMask) {
+        old = stamp;
+        return;
+      }
+    landedStamps.push_back(stamp);
+  }
 };
 
 inline Fiber &fiberOf(moe_emu_thread *thread) {
@@ -357,6 +368,7 @@ public:
   uint32_t pack(uint32_t index, uint32_t epoch) const {
     return index << epochBits | (epoch & epochMask());
   }
+  uint32_t indexOf(uint32_t stamp) const { return stamp >> epochBits; }
   uint32_t epochMask() const { return (1u << epochBits) - 1; }
   bool ordered(uint32_t stampBefore, const Actor &actor) const {
     uint32_t index = stampBefore >> epochBits;

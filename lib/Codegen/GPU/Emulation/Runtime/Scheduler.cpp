@@ -95,6 +95,7 @@ void Machine::finish() {
   for (Fiber &fiber : fibers) {
     fiber.seen = ClockRef();
     fiber.copies.clear();
+    fiber.landedStamps.clear();
     fiber.bulkReads.clear();
   }
   for (BlockBarrier &barrier : barriers) {
