@@ -8,7 +8,6 @@
 
 #include "SharedTile.h"
 
-#include "llvm/ADT/SmallSet.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -24,13 +23,14 @@ int64_t moe::gpu::bankConflicts(ArrayRef<int64_t> addresses, int64_t bytes) {
   while (!addresses.empty()) {
     ArrayRef<int64_t> phase = addresses.take_front(together);
     addresses = addresses.drop_front(phase.size());
-    llvm::SmallSet<int64_t, kBanks> words;
-    int64_t passes[kBanks] = {};
+    SmallVector<int64_t, 4> words[kBanks];
     for (int64_t address : phase)
       for (int64_t byte = 0; byte < bytes; byte += kBankBytes) {
         int64_t word = (address + byte) / kBankBytes;
-        if (words.insert(word).second)
-          worst = std::max(worst, ++passes[word % kBanks]);
+        SmallVectorImpl<int64_t> &inBank = words[word % kBanks];
+        if (!llvm::is_contained(inBank, word))
+          inBank.push_back(word);
+        worst = std::max<int64_t>(worst, inBank.size());
       }
   }
   return worst;
@@ -102,7 +102,10 @@ LogicalResult TileCopy::verify(EmitError emitError) const {
       threads % piecesPerRow() != 0)
     return emitError() << threads << " threads do not copy whole rows of "
                        << piecesPerRow() << " pieces";
-  for (int64_t first = 0; first < pieces(); first += kLanes) {
+  // Warps repeat when both the swizzle and the rows of a warp do.
+  int64_t rows = std::max(tile.swizzle.period(), kLanes / piecesPerRow());
+  int64_t distinct = std::min(pieces(), rows * piecesPerRow());
+  for (int64_t first = 0; first < distinct; first += kLanes) {
     SmallVector<int64_t> addresses;
     for (int64_t lane = 0; lane < kLanes && first + lane < pieces(); ++lane)
       addresses.push_back(offsetOf(first + lane));
