@@ -10,7 +10,7 @@ once, and compares the results byte for byte, with and without locations.
 Also checks that the result of each phase prints as it was read. Exit status 0,
 or 1 when something differs.
 
-    restart.py [--phases NAME,...] FILE...
+    restart.py [--phases NAME,...] [--targets NAME,...] FILE...
 """
 
 import argparse
@@ -20,7 +20,7 @@ import sys
 import tempfile
 
 PHASES = "import,graph,routed,tiled"
-ATTRIBUTES = 'moe.targets = ["x86-64"], moe.numerics = "default"'
+TARGETS = "x86-64"
 
 
 def opt(source, passes, output, *flags):
@@ -44,7 +44,7 @@ def read(path):
         return file.read()
 
 
-def check(file, phases, folder):
+def check(file, phases, targets, folder):
     """The number of comparisons and what was found to differ."""
     count, different = 0, []
 
@@ -62,7 +62,9 @@ def check(file, phases, folder):
     with open(path("plain.mlir")) as plain:
         text = plain.read()
     with open(path("start.mlir"), "w") as start:
-        attributes = f"module attributes {{{ATTRIBUTES}}} {{"
+        names = ", ".join(f'"{name}"' for name in targets)
+        attributes = f'moe.targets = [{names}], moe.numerics = "default"'
+        attributes = f"module attributes {{{attributes}}} {{"
         start.write(text.replace("module {", attributes, 1))
 
     for mode, flags in (("plain", ()), ("loc", ("--mlir-print-debuginfo",))):
@@ -91,13 +93,15 @@ def check(file, phases, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--phases", default=PHASES)
+    parser.add_argument("--targets", default=TARGETS)
     parser.add_argument("files", nargs="+")
     options = parser.parse_args()
     phases = [f"moe-{name}" for name in options.phases.split(",")]
+    targets = options.targets.split(",")
     failures = 0
     for file in options.files:
         with tempfile.TemporaryDirectory() as folder:
-            count, different = check(file, phases, folder)
+            count, different = check(file, phases, targets, folder)
         name = os.path.basename(file)
         for what in different:
             print(f"{name}: {what}: DIFFERENT")
