@@ -143,6 +143,7 @@ struct Fiber {
 
   uint32_t wgmmaGroups, wgmmaWaited;
   bool wgmmaOpen; // issued, not committed
+  const char *wgmmaSite;
 
   uint64_t clusterPhase;
   bool clusterArrived;

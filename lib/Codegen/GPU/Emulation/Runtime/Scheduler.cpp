@@ -241,7 +241,7 @@ void Machine::exitFiber(Fiber &fiber) {
            fiber.bulkReads.front().offset,
            "the thread ends while a bulk store of it is not waited for");
   if (fiber.wgmmaOpen || fiber.wgmmaWaited < fiber.wgmmaGroups)
-    report(FindingKind::CopyInFlight, fiber, fiber.waitSite, 0,
+    report(FindingKind::CopyInFlight, fiber, fiber.wgmmaSite, 0,
            "the thread ends while a wgmma of it is not waited for");
   fiber.wait = Wait::Exited;
   fiber.waitSite = "";

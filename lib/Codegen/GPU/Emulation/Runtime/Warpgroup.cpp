@@ -230,6 +230,7 @@ void moe_emu_wgmma(moe_emu_thread *thread, uint32_t type, uint32_t n,
   }
   group.args[index] = {a, in, out};
   fiber.wgmmaOpen = true;
+  fiber.wgmmaSite = site;
   if (++group.arrived < kWarpgroup) {
     machine.suspend(fiber, Wait::Warpgroup, site);
     return;
