@@ -9,12 +9,13 @@
 #include "moert/HAL/Driver.h"
 
 #include "CPU/CpuDriver.h"
+#include "CUDA/CudaDriver.h"
 
 using namespace moert;
 using namespace moert::hal;
 
 const std::vector<Driver *> &hal::drivers() {
-  static const std::vector<Driver *> all = {cpuDriver()};
+  static const std::vector<Driver *> all = {cpuDriver(), cudaDriver()};
   return all;
 }
 

@@ -213,39 +213,67 @@ StatusOr<const TensorEntry *> findSource(const fb::Weight &weight, uint32_t i,
   return entry;
 }
 
+/// Pieces [begin, end): sources when they are stacked, else slices of the
+/// leading dimension.
 Status packRowMajor(const fb::Weight &weight, const Checkpoint &checkpoint,
-                    uint8_t *target, const ParallelFor &parallel) {
+                    int64_t begin, int64_t end, uint8_t *target,
+                    const ParallelFor &parallel) {
   MOE_ASSIGN_OR_RETURN(StridedView view, sourceView(weight));
   const int64_t elementBytes = byteSize(checkpointType(weight.dtype()));
+  if (!weight.stack() && !view.shape.empty()) {
+    view.start += begin * view.strides[0];
+    view.shape[0] = end - begin;
+    begin = 0;
+    end = 1;
+  }
   int64_t count = 1;
   for (int64_t dim : view.shape)
     count *= dim;
-  for (uint32_t i = 0; i < weight.sources()->size(); ++i) {
+  for (int64_t i = begin; i < end; ++i) {
     MOE_ASSIGN_OR_RETURN(const TensorEntry *entry,
                          findSource(weight, i, checkpoint));
-    copyView(view, entry->data, target + i * count * elementBytes, elementBytes,
-             parallel);
-    entry->dropPages(0, entry->bytes);
+    copyView(view, entry->data, target + (i - begin) * count * elementBytes,
+             elementBytes, parallel);
+    auto [first, last] = extent(view);
+    entry->dropPages(first * elementBytes, (last - first) * elementBytes);
   }
   return {};
 }
 
 } // namespace
 
+uint64_t moert::packingPieces(const fb::Plan &plan,
+                              const fb::Constant &constant) {
+  const auto &shape = *plan.weights()->Get(constant.weights()->Get(0))->shape();
+  if (constant.bytes() == 0)
+    return 0;
+  const bool divides = constant.layout() == fb::Layout::RowMajor
+                           ? shape.size() >= 1
+                           : shape.size() == 3;
+  return divides ? shape.Get(0) : 1;
+}
+
 Status moert::packConstant(const fb::Plan &plan, const fb::Constant &constant,
                            const Checkpoint &checkpoint, uint8_t *target,
                            const ParallelFor &parallel) {
+  return packPieces(plan, constant, checkpoint, 0,
+                    packingPieces(plan, constant), target, parallel);
+}
+
+Status moert::packPieces(const fb::Plan &plan, const fb::Constant &constant,
+                         const Checkpoint &checkpoint, uint64_t begin,
+                         uint64_t end, uint8_t *target,
+                         const ParallelFor &parallel) {
   const auto &indices = *constant.weights();
   if (constant.layout() == fb::Layout::RowMajor)
     return packRowMajor(*plan.weights()->Get(indices.Get(0)), checkpoint,
-                        target, parallel);
+                        int64_t(begin), int64_t(end), target, parallel);
 
   const int64_t elementBytes = byteSize(checkpointType(constant.dtype()));
   const int64_t parts = indices.size();
   const int64_t kTile = constant.k_tile(), kInner = constant.k_inner();
   const auto &shape = *plan.weights()->Get(indices.Get(0))->shape();
   const int64_t rank = shape.size();
-  const int64_t experts = rank == 3 ? shape.Get(0) : 1;
   const int64_t n = shape.Get(rank - 2), k = shape.Get(rank - 1);
   const bool rows = constant.layout() == fb::Layout::Rows;
   // A block is a panel, or 8 rows of every part.
@@ -253,7 +281,7 @@ Status moert::packConstant(const fb::Plan &plan, const fb::Constant &constant,
   const int64_t blocks = (n + columns - 1) / columns;
   const int64_t kEnd = (k + kTile - 1) / kTile * kTile;
   const int64_t blockBytes = kEnd * columns * parts * elementBytes;
-  for (int64_t e = 0; e < experts; ++e) {
+  for (int64_t e = int64_t(begin); e < int64_t(end); ++e) {
     for (int64_t part = 0; part < parts; ++part) {
       const fb::Weight &weight = *plan.weights()->Get(indices.Get(part));
       MOE_ASSIGN_OR_RETURN(StridedView view, sourceView(weight));
@@ -268,7 +296,8 @@ Status moert::packConstant(const fb::Plan &plan, const fb::Constant &constant,
       Matrix matrix{entry->data + view.start * elementBytes, n, k,
                     view.strides[0], view.strides[1]};
       run(parallel, blocks, [&](int64_t block) {
-        uint8_t *base = target + (e * blocks + block) * blockBytes;
+        uint8_t *base =
+            target + ((e - int64_t(begin)) * blocks + block) * blockBytes;
         if (rows) {
           base += part * 8 * kEnd * elementBytes;
           if (elementBytes == 2)

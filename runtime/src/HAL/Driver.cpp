@@ -20,6 +20,25 @@ Deadline hal::deadlineIn(double seconds) {
              std::chrono::duration<double>(limited));
 }
 
+Status hal::badDispatch(const DispatchInfo &info) {
+  return Status::error(9000, concat("dispatch '", info.label,
+                                    "' has a bad kernel or a bad number of "
+                                    "arguments"));
+}
+
+Status hal::kernelResult(int32_t result, const std::string &label) {
+  if (result == MOERT_KERNEL_OK)
+    return {};
+  if (result == MOERT_KERNEL_BAD_EXPERT_INDEX)
+    return Status::error(
+               14, concat("'", label, "' was given an invalid expert index"))
+        .because("an index lies outside [0, experts), or a token names one "
+                 "expert twice")
+        .fix("check the indices that the call gets");
+  return Status::error(
+      9000, concat("'", label, "' failed with the unknown result ", result));
+}
+
 void hal::keepForever(std::shared_ptr<void> object) {
   static std::mutex mutex;
   static auto *kept = new std::vector<std::shared_ptr<void>>();

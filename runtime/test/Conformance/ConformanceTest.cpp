@@ -29,8 +29,9 @@ protected:
   void SetUp() override {
     Driver *driver = findDriver(GetParam());
     ASSERT_TRUE(driver);
-    if (driver->devices().empty())
-      GTEST_SKIP() << "no device of driver " << GetParam();
+    if (Status status = driver->available(); !status.ok())
+      GTEST_SKIP() << "no device of driver " << GetParam() << ": "
+                   << status.toString();
     DeviceOptions options;
     options.threads = 3;
     auto opened = driver->open(options);

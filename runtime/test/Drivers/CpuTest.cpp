@@ -242,5 +242,5 @@ TEST(CpuDriver, RejectsThreadCounts) {
   EXPECT_EQ(findDriver("cpu")->open(options).status().toString(),
             "error[MOE0001]: cannot use -1 threads\n"
             "fix: give a number from 1 to 4096, or 0 for one per CPU\n");
-  EXPECT_EQ(findDriver("cuda"), nullptr);
+  EXPECT_EQ(findDriver("rocm"), nullptr);
 }

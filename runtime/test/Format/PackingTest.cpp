@@ -117,6 +117,19 @@ protected:
     Status status = packConstant(*read, c, **checkpoint, target, threads);
     ASSERT_TRUE(status.ok()) << status.toString();
 
+    // In pieces the bytes are the same.
+    const uint64_t pieces = packingPieces(*read, c);
+    std::string whole;
+    for (uint64_t begin = 0, end; begin < pieces; begin = end) {
+      end = std::min<uint64_t>(begin + 2, pieces);
+      std::string some((end - begin) * (c.bytes() / pieces), '\x5b');
+      ASSERT_TRUE(packPieces(*read, c, **checkpoint, begin, end,
+                             reinterpret_cast<uint8_t *>(some.data()))
+                      .ok());
+      whole += some;
+    }
+    ASSERT_EQ(whole, packed.substr(0, c.bytes()));
+
     // The formulas of Plan.fbs, element by element.
     uint64_t at = 0;
     auto next = [&](int64_t e, int64_t part, int64_t column, int64_t k) {
@@ -317,9 +330,12 @@ TEST_F(Packing, RowMajorSliceAndTranspose) {
   const fb::Plan *read = fb::GetPlan(bytes.data());
   ASSERT_TRUE(verifyPlan(*read).ok()) << verifyPlan(*read).toString();
   std::vector<float> out(36);
-  ASSERT_TRUE(packConstant(*read, *read->constants()->Get(0), **checkpoint,
-                           reinterpret_cast<uint8_t *>(out.data()))
-                  .ok());
+  const fb::Constant &c = *read->constants()->Get(0);
+  ASSERT_EQ(packingPieces(*read, c), 3u);
+  for (uint64_t piece = 0; piece < 3; ++piece)
+    ASSERT_TRUE(packPieces(*read, c, **checkpoint, piece, piece + 1,
+                           reinterpret_cast<uint8_t *>(&out[12 * piece]))
+                    .ok());
   for (int e = 0; e < 3; ++e)
     for (int j = 0; j < 4; ++j)
       for (int i = 0; i < 3; ++i)

@@ -74,6 +74,16 @@ Status packConstant(const fb::Plan &plan, const fb::Constant &constant,
                     const Checkpoint &checkpoint, uint8_t *target,
                     const ParallelFor &parallel = {});
 
+/// Number of equal pieces, one after the other in memory, in which `constant`
+/// can be packed: one per expert where it has experts. 0 when it is empty.
+uint64_t packingPieces(const fb::Plan &plan, const fb::Constant &constant);
+
+/// packConstant for pieces [begin, end) of `constant`, to `target`. Reads the
+/// parts of the checkpoint that they need.
+Status packPieces(const fb::Plan &plan, const fb::Constant &constant,
+                  const Checkpoint &checkpoint, uint64_t begin, uint64_t end,
+                  uint8_t *target, const ParallelFor &parallel = {});
+
 /// Accumulates the fingerprint of a set of weights: xxh3-64 (seed 0) over the
 /// concatenation, for each weight in plan order and each of its sources in
 /// order, of

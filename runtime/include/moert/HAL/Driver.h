@@ -15,6 +15,14 @@
 // Devices are thread-safe; buffers, streams, events and executables are used
 // by one thread at a time, except Event::query and Event::wait.
 //
+// Memory is of two kinds: that of the device, where kernels work, and that of
+// the host. On a CPU they are the same (DeviceInfo::sharesHostMemory).
+// Addresses of both kinds differ from each other, so a copy knows its
+// direction.
+//
+// Failures of a device: MOE0320 after which nothing more can be done with it,
+// MOE0321 for a call that its system refused.
+//
 //===----------------------------------------------------------------------===//
 
 #ifndef MOERT_HAL_DRIVER_H
@@ -25,6 +33,7 @@
 #include "moert/Format/Status.h"
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -45,20 +54,23 @@ Deadline deadlineIn(double seconds);
 /// it missed its deadline.
 void keepForever(std::shared_ptr<void> object);
 
-/// Memory that kernels can read and write.
+/// Memory of a device, or host memory that it copies from and to quickly.
 class Buffer {
 public:
   virtual ~Buffer() = default;
-  /// Address for kernels and Stream::copy; never null, 64-byte aligned unless
-  /// wrapped. `readSlack` bytes behind the last are readable unless wrapped.
+  /// Address for kernels (but of BufferUse::Staging) and Stream::copy; never
+  /// null, 64-byte aligned unless wrapped. `readSlack` bytes behind the last
+  /// are readable unless wrapped.
   virtual void *address() const = 0;
   /// Address for the host, null when the host cannot reach the memory.
   virtual void *hostAddress() const = 0;
   virtual uint64_t size() const = 0;
 };
 
-/// What a buffer is for; a hint that never changes what it can do.
-enum class BufferUse { Workspace, Constant };
+/// What a buffer is for. Workspace and Constant are memory of the device and
+/// differ in hints only. Staging is host memory: hostAddress() is not null, and
+/// copies from and to it run while the host goes on.
+enum class BufferUse { Workspace, Constant, Staging };
 
 /// A point in a stream.
 class Event {
@@ -74,7 +86,8 @@ public:
 struct KernelInfo {
   std::string name;
   uint32_t numArgs = 0;
-  /// ISA level on a CPU, see KernelABI.h.
+  /// ISA level on a CPU, see KernelABI.h; -1 for a kernel that is for another
+  /// kind of device, which cannot be dispatched.
   int32_t level = 0;
 };
 
@@ -84,6 +97,9 @@ class Executable {
 public:
   virtual ~Executable() = default;
   const std::vector<KernelInfo> &kernels() const { return infos; }
+  /// What of the artifact is in use: "avx512", "cubin of sm_80", "PTX of
+  /// sm_80".
+  virtual std::string code() const = 0;
 
 protected:
   std::vector<KernelInfo> infos;
@@ -98,12 +114,25 @@ struct DispatchInfo {
   const char *label = "";
 };
 
+/// The error of a dispatch with a bad kernel or number of arguments.
+Status badDispatch(const DispatchInfo &info);
+/// What a kernel's result (MOERT_KERNEL_*) means; `label` names the dispatch.
+Status kernelResult(int32_t result, const std::string &label);
+
+/// Commands that were recorded once and run as a whole, again and again.
+class Graph {
+public:
+  virtual ~Graph() = default;
+};
+
 /// Commands that run in order. A command may still run when its function
 /// returns, so what it uses must live until `synchronize`.
 class Stream {
 public:
   virtual ~Stream() = default;
-  /// Copies `bytes` between device addresses that do not overlap.
+  /// Copies `bytes` between addresses that do not overlap, each of the device
+  /// or of the host. Host memory that is no staging buffer may make the call
+  /// wait for the commands before it.
   virtual Status copy(void *target, const void *source, uint64_t bytes) = 0;
   virtual Status fill(void *target, uint8_t value, uint64_t bytes) = 0;
   /// Runs a kernel. An error that the kernel reports comes from this call or
@@ -115,22 +144,51 @@ public:
   virtual Status wait(const Event &event) = 0;
   /// Waits for all commands; MOE0015 when they take longer than `deadline`.
   virtual Status synchronize(Deadline deadline) = 0;
+  /// From now on dispatches of `executable` allocate nothing, as recording
+  /// needs it.
+  virtual Status prepare(const Executable &executable) = 0;
+  /// Records commands instead of running them: copies between buffers, fills
+  /// and dispatches. Only when DeviceInfo::graphs; MOE0321 otherwise.
+  virtual Status beginCapture() = 0;
+  /// Ends recording, also after a command failed. What the commands use must
+  /// live as long as the graph.
+  virtual StatusOr<std::unique_ptr<Graph>> endCapture() = 0;
+  /// Runs a recording of a stream of this device.
+  virtual Status launch(Graph &graph) = 0;
   /// Records dispatches in `trace` from now on; null switches it off.
   virtual void setTrace(Trace *trace) = 0;
 };
 
 struct DeviceInfo {
+  /// "cpu", "cuda:0": what Driver::open takes.
   std::string name;
-  /// Workers of a dispatch with grid All.
+  /// Workers of a dispatch with grid All; of a GPU its multiprocessors.
   int32_t workers = 1;
-  /// Name of the ISA level in use.
+  /// Name of the ISA level in use, or the architecture of the GPU.
   std::string level;
+  fb::DeviceKind kind = fb::DeviceKind::Cpu;
+  /// "NVIDIA H200"; empty for a CPU.
+  std::string product = {};
+  /// Kernels read and write host memory in place.
+  bool sharesHostMemory = true;
+  /// Streams can record graphs.
+  bool graphs = false;
+  /// Tracks of a trace besides that of the host.
+  int32_t traceTracks = 1;
+};
+
+/// Memory of a device in bytes.
+struct MemoryInfo {
+  uint64_t free = UINT64_MAX;
+  uint64_t total = UINT64_MAX;
 };
 
 class Device {
 public:
   virtual ~Device() = default;
   virtual DeviceInfo info() const = 0;
+  /// What other processes take is not free; UINT64_MAX when unknown.
+  virtual MemoryInfo memory() const = 0;
   /// MOE0601 when there is not enough memory. 0 bytes are allowed.
   virtual StatusOr<std::unique_ptr<Buffer>> allocate(uint64_t bytes,
                                                      BufferUse use) = 0;
@@ -139,8 +197,9 @@ public:
                                                      uint64_t bytes) = 0;
   virtual StatusOr<std::unique_ptr<Stream>> createStream() = 0;
   virtual StatusOr<std::unique_ptr<Event>> createEvent() = 0;
-  /// MOE0310 when this device cannot run it, MOE0305 when its code does not
-  /// load or does not fit its plan. Runs no kernel.
+  /// MOE0310, MOE0311 when this device cannot run it, MOE0305 when its code
+  /// does not load or does not fit its plan, MOE0314 when the driver is too
+  /// old. Runs no kernel.
   virtual StatusOr<std::unique_ptr<Executable>>
   load(const Artifact &artifact) = 0;
   /// Only what `load` checks before it loads code.
@@ -168,8 +227,14 @@ struct DeviceOptions {
   /// Replaces the thread pool when set.
   ParallelHook parallel = nullptr;
   void *parallelUser = nullptr;
-  /// Seconds that one dispatch may take.
+  /// Seconds that one dispatch may take; on a GPU, all commands until
+  /// `synchronize`.
   double dispatchTimeout = 3600;
+  /// Number of the device of its driver, for "cuda:N".
+  int32_t ordinal = 0;
+  /// Gets one line about what a user should know but need not act on, without
+  /// a newline. Called by the thread that uses the device.
+  std::function<void(const std::string &)> log;
 };
 
 class Driver {
@@ -178,6 +243,8 @@ public:
   virtual std::string name() const = 0;
   /// Names of the devices that are present; empty when there is none.
   virtual std::vector<std::string> devices() const = 0;
+  /// OK when there is a device; else why not.
+  virtual Status available() const = 0;
   virtual StatusOr<std::unique_ptr<Device>>
   open(const DeviceOptions &options) = 0;
 };

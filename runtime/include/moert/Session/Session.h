@@ -10,22 +10,28 @@
 #define MOERT_SESSION_SESSION_H
 
 #include "moert/Base/Trace.h"
+#include "moert/Session/DeviceChoice.h"
 #include "moert/Session/ExpertStats.h"
 #include "moert/Session/WeightStore.h"
 
+#include <list>
 #include <mutex>
 
 namespace moert {
 
 struct SessionOptions {
   hal::DeviceOptions device;
-  /// "cpu".
-  std::string driver = "cpu";
+  /// "cpu", "cuda", "cuda:N" or "auto", see openDevice.
+  std::string deviceName = "cpu";
   WeightStore::Options weights;
   /// Names of the functions that will be called; empty means all. Only their
   /// constants are loaded.
   std::vector<std::string> functions;
   bool trace = false;
+  /// Record each function once for given sizes, and run the recording after
+  /// that. Without effect, but for one line to device.log, on devices that
+  /// record nothing.
+  bool graphs = false;
 };
 
 /// An array in host memory, C order. Borrowed.
@@ -47,14 +53,17 @@ public:
   ~Session();
 
   const Artifact &artifact() const { return *source; }
-  hal::DeviceInfo deviceInfo() const { return device->info(); }
-  const hal::Executable &executable() const { return *code; }
+  hal::DeviceInfo deviceInfo() const { return opened.device->info(); }
+  hal::MemoryInfo deviceMemory() const { return opened.device->memory(); }
+  const hal::Executable &executable() const { return *opened.code; }
   const WeightStore &weights() const { return store; }
 
-  /// Runs function `index` of the plan. Inputs are read in place; outputs have
-  /// the shapes that `outputShapes` gives and are written in place. Inputs and
+  /// Runs function `index` of the plan. Outputs have the shapes that
+  /// `outputShapes` gives. A device that shares the host's memory reads inputs
+  /// and writes outputs in place; for others they are copied. Inputs and
   /// outputs are aligned to their element type and do not overlap. MOE0013
-  /// for inputs or outputs that do not fit, MOE0014, MOE0015, MOE0601.
+  /// for inputs or outputs that do not fit, MOE0014, MOE0015, MOE0311, MOE0320,
+  /// MOE0321, MOE0601, MOE0602.
   Status call(uint32_t index, const std::vector<TensorView> &inputs,
               const std::vector<TensorView> &outputs);
 
@@ -65,6 +74,10 @@ public:
 
   /// Size of the workspace that the calls so far needed.
   uint64_t workspaceBytes() const;
+  /// Size of the copies of inputs and outputs on the device.
+  uint64_t arrayBytes() const;
+  /// Recordings that are kept at present.
+  size_t graphCount() const;
 
   std::string expertStatsJson() const;
   void resetExpertStats();
@@ -74,25 +87,50 @@ public:
 
 private:
   struct Call;
+  /// A function with the values of its symbols.
+  using GraphKey = std::pair<uint32_t, std::vector<int64_t>>;
+
   Session() = default;
   Status setUp(const SessionOptions &options);
-  Status reserve(uint64_t bytes);
-  Status run(const fb::CommandEntry &entry, const Call &call);
+  StatusOr<std::vector<uint32_t>>
+  chooseFunctions(const SessionOptions &options);
+  Status checkMemory(const std::vector<uint32_t> &functions) const;
+  Status checkArguments(uint32_t index, const std::vector<TensorView> &inputs,
+                        const std::vector<TensorView> &outputs);
+  Status runCall(Call &call);
+  Status reserve(Call &call);
+  Status grow(std::unique_ptr<hal::Buffer> &buffer, uint64_t bytes,
+              hal::BufferUse use);
+  Status doesNotFit(const Call &call, Status reason) const;
+  Status execute(const Call &call);
+  Status enqueue(const Call &call);
+  StatusOr<hal::Graph *> recorded(const Call &call);
+  Status run(const fb::CommandEntry &entry, const Call &call, size_t &record);
   Status runDispatch(const fb::Dispatch &dispatch, const Call &call);
   Status runCopy(const fb::Copy &copy, const Call &call);
-  Status runRecord(const fb::RecordExperts &record, const Call &call);
+  void finishRecords(const Call &call);
+  void log(const std::string &line) const;
 
   std::shared_ptr<const Artifact> source;
+  std::function<void(const std::string &)> logLine;
   double timeout = 0;
+  hal::DeviceInfo deviceFacts;
+  bool useGraphs = false;
   // Destroyed last to first: nothing outlives the device.
-  std::unique_ptr<hal::Device> device;
-  std::unique_ptr<hal::Executable> code;
+  OpenedDevice opened;
   WeightStore store;
   std::unique_ptr<hal::Stream> stream;
   std::unique_ptr<hal::Buffer> workspace;
+  /// Inputs and outputs on a device with memory of its own.
+  std::unique_ptr<hal::Buffer> arrays;
+  /// Their copies on the host, then what RecordExperts reads.
+  std::unique_ptr<hal::Buffer> staging;
+  /// Most recently used first. They name the buffers above by address.
+  std::list<std::pair<GraphKey, std::unique_ptr<hal::Graph>>> graphs;
   std::unique_ptr<Trace> timeline;
   ExpertStats stats;
-  bool broken = false;
+  /// Why the session is of no use any more, "" while it is.
+  std::string broken;
   mutable std::mutex mutex;
 };
 

@@ -21,12 +21,18 @@ public:
     std::string path;
     /// Compare contents with the hashes recorded in the artifact.
     bool verifyContents = false;
+    /// Called by the loading thread after each piece of the constants.
+    std::function<void(uint64_t done, uint64_t total)> progress;
+    /// Seconds that a piece may take to a device with memory of its own.
+    double timeout = 3600;
   };
 
   /// Loads `constants` (ascending indices): external weights are packed one
   /// tensor at a time, packed ones are mapped, embedded ones are used where
   /// they are. Peak memory is the size of the packed constants plus one
-  /// tensor. MOE0401 to MOE0406, MOE0601.
+  /// tensor. On a device with memory of its own, constants go there in pieces
+  /// through two staging buffers; peak host memory is these and one tensor.
+  /// MOE0401 to MOE0406, MOE0601.
   Status load(hal::Device &device, std::shared_ptr<const Artifact> artifact,
               const std::vector<uint32_t> &constants, const Options &options);
 
@@ -48,6 +54,10 @@ private:
   Status loadPacked(hal::Device &device, const std::vector<uint32_t> &constants,
                     const Options &options);
 
+  Status loadRemote(hal::Device &device, const std::vector<uint32_t> &constants,
+                    const Options &options);
+  void advance(uint64_t bytes, const Options &options);
+
   std::shared_ptr<const Artifact> artifact;
   std::shared_ptr<const SafetensorsFile> packed;
   std::vector<std::unique_ptr<hal::Buffer>> buffers;
@@ -55,6 +65,7 @@ private:
   std::string origin;
   uint64_t compared = 0;
   uint64_t total = 0;
+  uint64_t done = 0;
 };
 
 /// Bytes that this process can still get without swapping; UINT64_MAX when

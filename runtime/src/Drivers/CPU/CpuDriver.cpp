@@ -11,10 +11,9 @@
 #include "CpuExecutable.h"
 #include "CpuFeatures.h"
 #include "CpuMemory.h"
-#include "ThreadPool.h"
+#include "HostThreads.h"
 #include "moert/Base/Trace.h"
 
-#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
@@ -54,24 +53,25 @@ private:
 
 class CpuDevice : public Device {
 public:
-  CpuDevice(const DeviceOptions &options, int32_t level, int32_t workers)
-      : options(options), level(level), workers(workers) {}
-
-  Status start() {
-    if (options.parallel)
-      return {};
-    MOE_ASSIGN_OR_RETURN(pool, ThreadPool::create(workers));
-    return {};
-  }
+  CpuDevice(std::unique_ptr<HostThreads> threads, int32_t level, double timeout)
+      : threads(std::move(threads)), level(level),
+        workers(this->threads->workers()), timeout(timeout) {}
 
   ~CpuDevice() override {
     // A worker that missed its deadline may still use its scratch.
-    if (pool && pool->broken())
+    if (threads->broken())
       for (std::unique_ptr<Buffer> &scratch : scratches)
         keepForever(std::move(scratch));
   }
 
-  DeviceInfo info() const override { return {"cpu", workers, isaName(level)}; }
+  DeviceInfo info() const override {
+    DeviceInfo info;
+    info.name = "cpu";
+    info.workers = info.traceTracks = workers;
+    info.level = isaName(level);
+    return info;
+  }
+  MemoryInfo memory() const override { return {}; }
   StatusOr<std::unique_ptr<Buffer>> allocate(uint64_t bytes,
                                              BufferUse use) override {
     return allocateHost(bytes, use);
@@ -91,20 +91,18 @@ public:
     return CpuExecutable::check(artifact, level);
   }
   Status parallelFor(int64_t count,
-                     const std::function<void(int64_t)> &body) override;
-
-  /// Calls body(context, w) for all workers, or for worker 0 only.
-  Status run(fb::Grid grid, void (*body)(void *, int32_t), void *context);
+                     const std::function<void(int64_t)> &body) override {
+    return threads->parallelFor(count, body);
+  }
 
   /// Makes every worker's scratch at least this large.
   Status reserveScratch(uint64_t bytes);
 
-  const DeviceOptions options;
+  /// One at a time uses the workers and their scratch.
+  std::unique_ptr<HostThreads> threads;
   const int32_t level;
   const int32_t workers;
-  std::unique_ptr<ThreadPool> pool;
-  /// One at a time uses the workers and their scratch.
-  std::mutex busy;
+  const double timeout;
   std::vector<std::unique_ptr<Buffer>> scratches;
 };
 
@@ -151,12 +149,18 @@ public:
     return {};
   }
   Status wait(const Event &event) override {
-    return event.wait(deadlineIn(device.options.dispatchTimeout));
+    return event.wait(deadlineIn(device.timeout));
   }
   Status synchronize(Deadline) override { return {}; }
+  Status prepare(const Executable &) override { return {}; }
+  Status beginCapture() override { return noGraphs(); }
+  StatusOr<std::unique_ptr<Graph>> endCapture() override { return noGraphs(); }
+  Status launch(Graph &) override { return noGraphs(); }
   void setTrace(Trace *newTrace) override { trace = newTrace; }
 
 private:
+  static Status noGraphs() { return Status::error(321, "a CPU has no graphs"); }
+
   CpuDevice &device;
   Trace *trace = nullptr;
 };
@@ -175,67 +179,13 @@ Status CpuDevice::reserveScratch(uint64_t bytes) {
   return {};
 }
 
-Status CpuDevice::run(fb::Grid grid, void (*body)(void *, int32_t),
-                      void *context) {
-  if (grid == fb::Grid::One) {
-    body(context, 0);
-    return {};
-  }
-  if (!options.parallel)
-    return pool->run(body, context, deadlineIn(options.dispatchTimeout));
-  struct Counting {
-    void (*body)(void *, int32_t);
-    void *context;
-    std::atomic<int32_t> calls{0};
-  } counting{body, context};
-  options.parallel(
-      options.parallelUser, workers,
-      [](void *opaque, int32_t index) {
-        auto *c = static_cast<Counting *>(opaque);
-        c->body(c->context, index);
-        c->calls.fetch_add(1);
-      },
-      &counting);
-  if (counting.calls.load() == workers)
-    return {};
-  return Status::error(2, concat("the parallel function of the embedder ran ",
-                                 counting.calls.load(), " of ", workers,
-                                 " workers"))
-      .fix("call body(context, i) once for every i in [0, count)");
-}
-
-Status CpuDevice::parallelFor(int64_t count,
-                              const std::function<void(int64_t)> &body) {
-  struct Loop {
-    int64_t count;
-    const std::function<void(int64_t)> &body;
-    std::atomic<int64_t> next{0};
-  };
-  // Kept when a deadline is missed; see Dispatching.
-  std::unique_ptr<Loop> loop(new Loop{count, body});
-  std::lock_guard<std::mutex> lock(busy);
-  Status status = run(
-      fb::Grid::All,
-      [](void *opaque, int32_t) {
-        auto *l = static_cast<Loop *>(opaque);
-        for (int64_t i; (i = l->next.fetch_add(1)) < l->count;)
-          l->body(i);
-      },
-      loop.get());
-  if (status.number() == 15)
-    keepForever(std::shared_ptr<Loop>(std::move(loop)));
-  return status;
-}
-
 Status CpuStream::dispatch(const Executable &executable,
                            const DispatchInfo &info) {
   const auto &code = static_cast<const CpuExecutable &>(executable);
   if (info.kernel >= code.kernels().size() || !code.function(info.kernel) ||
       info.numArgs != code.kernels()[info.kernel].numArgs)
-    return Status::error(9000, concat("dispatch '", info.label,
-                                      "' has a bad kernel or a bad number of "
-                                      "arguments"));
-  std::lock_guard<std::mutex> lock(device.busy);
+    return badDispatch(info);
+  std::lock_guard<std::mutex> lock(device.threads->busy);
   MOE_RETURN_IF_ERROR(device.reserveScratch(code.scratchBytes()));
   auto dispatching = std::make_unique<Dispatching>();
   dispatching->kernel = code.function(info.kernel);
@@ -246,7 +196,7 @@ Status CpuStream::dispatch(const Executable &executable,
   dispatching->trace = trace;
   if (trace)
     dispatching->label = info.label;
-  Status status = device.run(
+  Status status = device.threads->run(
       info.grid,
       [](void *opaque, int32_t worker) {
         static_cast<Dispatching *>(opaque)->work(worker);
@@ -258,38 +208,23 @@ Status CpuStream::dispatch(const Executable &executable,
     return std::move(status).context(
         concat("while running '", info.label, "'"));
   }
-  const int32_t result = dispatching->result.load();
-  if (result == MOERT_KERNEL_OK)
-    return {};
-  if (result == MOERT_KERNEL_BAD_EXPERT_INDEX)
-    return Status::error(14, concat("'", info.label,
-                                    "' was given an invalid "
-                                    "expert index"))
-        .because("an index lies outside [0, experts), or a token names one "
-                 "expert twice")
-        .fix("check the indices that the call gets");
-  return Status::error(9000, concat("'", info.label,
-                                    "' failed with the "
-                                    "unknown result ",
-                                    result));
+  return kernelResult(dispatching->result.load(), info.label);
 }
 
 class CpuDriver : public Driver {
 public:
   std::string name() const override { return "cpu"; }
   std::vector<std::string> devices() const override { return {"cpu"}; }
+  Status available() const override { return {}; }
   StatusOr<std::unique_ptr<Device>>
   open(const DeviceOptions &options) override {
-    if (options.threads < 0 || options.threads > 4096)
-      return Status::error(1,
-                           concat("cannot use ", options.threads, " threads"))
-          .fix("give a number from 1 to 4096, or 0 for one per CPU");
     // Before the threads start: they inherit the permission for tiles.
     MOE_ASSIGN_OR_RETURN(int32_t level,
                          chooseIsaLevel(options.isa, options.amxEmulated));
-    auto device = std::make_unique<CpuDevice>(
-        options, level, options.threads ? options.threads : availableCpus());
-    MOE_RETURN_IF_ERROR(device->start());
+    MOE_ASSIGN_OR_RETURN(std::unique_ptr<HostThreads> threads,
+                         HostThreads::create(options));
+    auto device = std::make_unique<CpuDevice>(std::move(threads), level,
+                                              options.dispatchTimeout);
     return std::unique_ptr<Device>(std::move(device));
   }
 };

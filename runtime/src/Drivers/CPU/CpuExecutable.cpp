@@ -129,6 +129,7 @@ StatusOr<std::unique_ptr<Executable>>
 CpuExecutable::load(const Artifact &artifact, int32_t level) {
   MOE_RETURN_IF_ERROR(check(artifact, level));
   auto result = std::make_unique<CpuExecutable>();
+  result->level = level;
   // Without a slash the loader would look in its search path.
   std::string path = artifact.path();
   if (path.find('/') == std::string::npos)
@@ -147,6 +148,8 @@ CpuExecutable::load(const Artifact &artifact, int32_t level) {
       result->bind(artifact, query(MOERT_KERNEL_ABI_VERSION), level));
   return std::unique_ptr<Executable>(std::move(result));
 }
+
+std::string CpuExecutable::code() const { return isaName(level); }
 
 CpuExecutable::~CpuExecutable() {
   if (handle)

@@ -25,6 +25,7 @@ public:
   static StatusOr<std::unique_ptr<Executable>> load(const Artifact &artifact,
                                                     int32_t level);
   ~CpuExecutable() override;
+  std::string code() const override;
 
   moert_kernel_fn function(uint32_t kernel) const { return functions[kernel]; }
   /// Scratch that every worker needs, for the largest kernel.
@@ -36,6 +37,7 @@ private:
   void *handle = nullptr;
   std::vector<moert_kernel_fn> functions;
   uint64_t scratch = 0;
+  int32_t level = 0;
 };
 
 } // namespace moert::hal

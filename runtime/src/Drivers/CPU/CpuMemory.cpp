@@ -48,12 +48,12 @@ StatusOr<std::unique_ptr<Buffer>> hal::allocateHost(uint64_t bytes,
   auto noMemory = [&](const char *reason) {
     return Status::error(601,
                          concat("cannot allocate ", formatBytes(bytes),
-                                use == BufferUse::Constant ? " for weights"
-                                                           : " of workspace"))
+                                use == BufferUse::Workspace ? " of workspace"
+                                                            : " for weights"))
         .because(reason)
-        .fix(use == BufferUse::Constant
-                 ? "use packed weights, or a machine with more memory"
-                 : "call with fewer tokens, or use a machine with more memory");
+        .fix(use == BufferUse::Workspace
+                 ? "call with fewer tokens, or use a machine with more memory"
+                 : "use packed weights, or a machine with more memory");
   };
   if (bytes > uint64_t(INT64_MAX) - extra)
     return noMemory("the size is beyond 63 bits");
