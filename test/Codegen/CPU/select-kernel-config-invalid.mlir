@@ -1,7 +1,7 @@
 // RUN: moe-opt %s --split-input-file --moe-select-kernel-config --verify-diagnostics
 
-// expected-error @+1 {{unknown target "sm_90" in 'moe.targets'; known are "x86-64" (all x86 levels), "x86-64-v3", "x86-64-v4" and "x86-64-amx"}}
-module attributes {moe.targets = ["x86-64", "sm_90"]} {
+// expected-error @+1 {{unknown target "riscv64" in 'moe.targets'; known are "x86-64" (all x86 levels), "x86-64-v3", "x86-64-v4" and "x86-64-amx"}}
+module attributes {moe.targets = ["x86-64", "riscv64"]} {
 }
 
 // -----

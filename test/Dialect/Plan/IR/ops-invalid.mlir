@@ -496,7 +496,7 @@ plan.kernel @plan_kernel_c2_twice(%a: memref<?xf32>) variants [#avx2, #avx2] {
 
 // -----
 
-// expected-error @+1 {{C1: expected format "elf-x86_64-object", got "coff"}}
+// expected-error @+1 {{C1: expected format "elf-x86_64-object", "ptx" or "cubin", got "coff"}}
 plan.binary @plan_binary_c1 "coff" {} [0]
 
 // -----
