@@ -22,6 +22,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 
 using namespace mlir;
 using namespace moe_test;
@@ -47,6 +49,11 @@ struct Parsed {
   bool read(const std::string &file) {
     module = parseSourceFile<ModuleOp>(
         std::string(MOE_EMULATION_TESTS) + "/" + file, &context);
+    return bool(module);
+  }
+
+  bool readText(const std::string &text) {
+    module = parseSourceString<ModuleOp>(text, &context);
     return bool(module);
   }
 
@@ -99,6 +106,24 @@ unsigned Cut::countPlaces(const std::string &file, const std::string &bug) {
     return 0;
   }
   return std::stoul(parsed.messages.substr(at + 6));
+}
+
+std::vector<char> moe_test::emitObject(const std::string &text,
+                                       std::string &messages) {
+  Parsed parsed;
+  SmallVector<char> object;
+  if (parsed.readText(text)) {
+    auto modules = parsed.module->getOps<gpu::GPUModuleOp>();
+    if (failed(mlir::moe::emitEmulatedObject(*modules.begin(), object)))
+      object.clear();
+  }
+  messages = parsed.messages;
+  return std::vector<char>(object.begin(), object.end());
+}
+
+std::string moe_test::readCut(const std::string &file) {
+  std::ifstream in(std::string(MOE_EMULATION_TESTS) + "/" + file);
+  return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
 const moe_emu_kernel *Cut::kernel(const std::string &name) const {

@@ -47,6 +47,13 @@ private:
   std::unique_ptr<Impl> impl;
 };
 
+/// The object file of a cut module given as text; `messages` receives what was
+/// reported.
+std::vector<char> emitObject(const std::string &text, std::string &messages);
+
+/// A file of this folder.
+std::string readCut(const std::string &file);
+
 struct Policy {
   moe::emu::Schedule schedule;
   uint64_t seed;

@@ -289,4 +289,31 @@ TEST(EmulatedModule, TableDescribesTheModule) {
   EXPECT_FALSE(cut->kernel("scale")) << "a function is no kernel";
 }
 
+TEST(EmulatedModule, ObjectsAreReproducible) {
+  std::string text = readCut("block.mlir"), messages;
+  std::vector<char> first = emitObject(text, messages);
+  EXPECT_EQ(messages, "");
+  ASSERT_GT(first.size(), 4u);
+  EXPECT_EQ(std::string(first.data(), 4), "\x7f"
+                                          "ELF");
+  EXPECT_EQ(first, emitObject(text, messages));
+}
+
+TEST(EmulatedModule, NamesTheLibraryFunctionItLacks) {
+  std::string messages;
+  EXPECT_TRUE(emitObject("gpu.module @cut {\n"
+                         "  llvm.func @k(%x: i128) attributes {nvvm.kernel} {\n"
+                         "    %0 = llvm.mul %x, %x : i128\n"
+                         "    %1 = llvm.udiv %0, %x : i128\n"
+                         "    %2 = llvm.inttoptr %1 : i128 to !llvm.ptr<1>\n"
+                         "    llvm.store %1, %2 : i128, !llvm.ptr<1>\n"
+                         "    llvm.return\n"
+                         "  }\n"
+                         "}\n",
+                         messages)
+                  .empty());
+  EXPECT_EQ(messages, "emulated code would call '__udivti3', which the "
+                      "emulator does not have\n");
+}
+
 } // namespace

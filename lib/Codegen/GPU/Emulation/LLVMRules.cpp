@@ -257,7 +257,8 @@ LogicalResult mlir::moe::emulation::rewriteLLVMOp(Rewrite &r, Operation *op) {
       })
       .Default([&](Operation *other) -> LogicalResult {
         StringRef name = other->getName().getStringRef();
-        if (name.consume_front("llvm.intr.") && !isHostIntrinsic(name))
+        if (isa<LLVM::FRemOp>(other) ||
+            (name.consume_front("llvm.intr.") && !isHostIntrinsic(name)))
           return other->emitOpError("would need a library on the host");
         return success();
       });

@@ -22,25 +22,19 @@ enum : unsigned { kShared = 3, kLocal = 5 };
 /// Where dynamic shared memory starts: what the swizzles of 128 bytes need.
 constexpr uint32_t kDynamicAlignment = 1024;
 
-/// Innermost name or file position of a location.
+/// The innermost name in a location, else the first file position.
 std::string textOf(Location loc) {
-  if (auto named = dyn_cast<NameLoc>(loc)) {
-    std::string inner = textOf(named.getChildLoc());
-    return inner.empty() ? named.getName().str() : inner;
-  }
-  if (auto file = dyn_cast<FileLineColLoc>(loc))
-    return (file.getFilename().getValue() + ":" + Twine(file.getLine()) + ":" +
-            Twine(file.getColumn()))
-        .str();
-  if (auto call = dyn_cast<CallSiteLoc>(loc))
-    return textOf(call.getCallee());
-  if (auto fused = dyn_cast<FusedLoc>(loc))
-    for (Location part : fused.getLocations()) {
-      std::string text = textOf(part);
-      if (!text.empty())
-        return text;
-    }
-  return "";
+  std::string name, position;
+  loc->walk([&](Location part) {
+    if (auto named = dyn_cast<NameLoc>(part))
+      name = named.getName().str();
+    if (auto file = dyn_cast<FileLineColLoc>(part); file && position.empty())
+      position = (file.getFilename().getValue() + ":" + Twine(file.getLine()) +
+                  ":" + Twine(file.getColumn()))
+                     .str();
+    return WalkResult::advance();
+  });
+  return name.empty() ? position : name;
 }
 
 uint32_t product(Operation *op, StringRef name, uint32_t otherwise) {

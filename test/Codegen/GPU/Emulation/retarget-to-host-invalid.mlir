@@ -31,6 +31,8 @@ gpu.module @cut {
     %0 = llvm.call_intrinsic "llvm.nvvm.ex2.approx.f"(%x) : (f32) -> f32
     // expected-error@+1 {{'llvm.intr.exp' op would need a library on the host}}
     %1 = llvm.intr.exp(%0) : (f32) -> f32
+    // expected-error@+1 {{'llvm.frem' op would need a library on the host}}
+    %2 = llvm.frem %0, %1 : f32
     llvm.return %1 : f32
   }
 }

@@ -18,10 +18,10 @@ gpu.module @sm_80 attributes {moe.arch = "sm_80"} {
     %word = llvm.load %map : !llvm.ptr -> i64
     %x = llvm.call @helper(%n) : (i32) -> i32
     %flag = llvm.mlir.addressof @flag : !llvm.ptr<3>
-    llvm.store %x, %flag : i32, !llvm.ptr<3>
+    llvm.store %x, %flag : i32, !llvm.ptr<3> loc("layers.0.mlp"("model.mlir":4:2))
     %dynamic = llvm.mlir.addressof @dynamic : !llvm.ptr<3>
     %address = llvm.ptrtoint %dynamic : !llvm.ptr<3> to i32
-    llvm.store %address, %out {alignment = 4 : i64} : i32, !llvm.ptr<1>
+    llvm.store %address, %out {alignment = 4 : i64} : i32, !llvm.ptr<1> loc("model.mlir":7:3)
     %tickets = llvm.mlir.addressof @tickets : !llvm.ptr<1>
     %one = llvm.mlir.constant(1 : i32) : i32
     %ticket = llvm.atomicrmw add %tickets, %one syncscope("device") monotonic : !llvm.ptr<1>, i32
@@ -32,7 +32,10 @@ gpu.module @sm_80 attributes {moe.arch = "sm_80"} {
 // CHECK-NOT: gpu.module
 // CHECK-NOT: ptr<
 // CHECK-NOT: addr_space = {{[1-9]}}
-// CHECK: llvm.func @moe_emu_check(!llvm.ptr, !llvm.ptr, i32, i32, i32, !llvm.ptr) attributes {convergent, no_unwind}
+// Sites are the innermost name, or the position.
+// CHECK-DAG: @moe_emu_site.0("layers.0.mlp\00")
+// CHECK-DAG: @moe_emu_site.1("model.mlir:7:3\00")
+// CHECK-DAG: llvm.func @moe_emu_check(!llvm.ptr, !llvm.ptr, i32, i32, i32, !llvm.ptr) attributes {convergent, no_unwind}
 // CHECK: llvm.mlir.global internal @tickets(dense<0> : tensor<4xi32>)
 
 // CHECK: llvm.func internal @helper(%[[THREAD:.*]]: !llvm.ptr, %{{.*}}: i32) -> i32
