@@ -76,6 +76,13 @@ class SessionOptions(ctypes.Structure):
         ("parallel", c_void_p),
         ("parallel_user", c_void_p),
         ("dispatch_timeout", c_double),
+        ("device", c_char_p),
+        ("graphs", c_int32),
+        ("reserved", c_int32),
+        ("log", c_void_p),
+        ("log_user", c_void_p),
+        ("progress", c_void_p),
+        ("progress_user", c_void_p),
     ]
 
 
@@ -116,6 +123,7 @@ _FUNCTIONS = {
         + [POINTER(Tensor), c_uint32],
     ),
     "moert_session_isa": (c_char_p, [c_void_p]),
+    "moert_session_device": (c_char_p, [c_void_p]),
     "moert_session_threads": (c_int32, [c_void_p]),
     "moert_session_expert_stats": (c_char_p, [c_void_p]),
     "moert_session_reset_expert_stats": (None, [c_void_p]),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import logging
 import os
 import pathlib
 import threading
@@ -25,6 +26,12 @@ from . import _library
 from .dtypes import BF16, NAMES, NUMPY_TYPES, is_ml_bfloat16, number_of
 from .errors import ClosedError, FileError, InputError, UsageError
 from .stats import ExpertStats
+
+
+@ctypes.CFUNCTYPE(None, c_void_p, c_char_p)
+def _log_line(_user, line):
+    """What the runtime has to say, such as why a GPU is not used."""
+    logging.getLogger("moe").warning("%s", line.decode(errors="replace"))
 
 
 @dataclass(frozen=True)
@@ -160,6 +167,8 @@ class Session:
         verify_weights: bool = False,
         trace: bool = False,
         dispatch_timeout: float = 0.0,
+        device: str | None = None,
+        graphs: bool = False,
     ):
         lib = _library.library()
         self.module = Module(path)
@@ -174,6 +183,9 @@ class Session:
             function_count=len(names),
             functions=(c_char_p * len(names))(*names) if names else None,
             dispatch_timeout=dispatch_timeout,
+            device=None if device is None else device.encode(),
+            graphs=bool(graphs),
+            log=ctypes.cast(_log_line, c_void_p),
         )
         self._lock = threading.Lock()
         self._handle = c_void_p()
@@ -185,9 +197,12 @@ class Session:
         self._finalizer = weakref.finalize(
             self, lib.moert_session_destroy, self._handle
         )
-        #: Instruction set level in use: "avx2", "avx512" or "amx".
+        #: Device in use: "cpu", "cuda:0", ...
+        self.device: str = lib.moert_session_device(self._handle).decode()
+        #: Instruction set level in use ("avx2", "avx512" or "amx"), or the
+        #: architecture of the GPU ("sm_90").
         self.isa: str = lib.moert_session_isa(self._handle).decode()
-        #: Number of threads of a call.
+        #: Number of threads of a call, of multiprocessors of a GPU.
         self.threads: int = lib.moert_session_threads(self._handle)
 
     # -- Lifetime ----------------------------------------------------------
@@ -354,6 +369,8 @@ class Session:
 
     def __repr__(self) -> str:
         state = f"{self.isa}, {self.threads} threads"
+        if self.device != "cpu":
+            state = f"{self.device}, {self.isa}"
         if self.closed:
             state = "closed"
         return f"<moe session {self.module.path} ({state})>"
@@ -457,6 +474,8 @@ def load(
     verify_weights: bool = False,
     trace: bool = False,
     dispatch_timeout: float = 0.0,
+    device: str | None = None,
+    graphs: bool = False,
 ) -> Session:
     """Loads an artifact with its weights.
 
@@ -473,6 +492,11 @@ def load(
         hashes.
       trace: record a time line for Session.trace.
       dispatch_timeout: seconds that one dispatch may take; 0 means an hour.
+      device: "cpu", "cuda", "cuda:N", or "auto" (the default): a GPU when
+        there is one and the artifact has code for it, else the CPU. Why a GPU
+        is not used goes to the logger "moe".
+      graphs: record each function as a CUDA graph once for given sizes and
+        run that.
 
     Raises FileError, IncompatibleArtifact, WeightsError, UsageError,
     OutOfMemory, LibraryNotFound.
@@ -486,4 +510,6 @@ def load(
         verify_weights=verify_weights,
         trace=trace,
         dispatch_timeout=dispatch_timeout,
+        device=device,
+        graphs=graphs,
     )

@@ -34,7 +34,7 @@ struct moert_module {
 
 struct moert_session {
   std::unique_ptr<Session> session;
-  std::string isa, stats, trace;
+  std::string isa, device, stats, trace;
   std::mutex mutex; // Guards the strings.
 };
 
@@ -258,6 +258,16 @@ int32_t moert_session_create(const moert_module *module,
     own.weights.path = given.weights ? given.weights : "";
     own.weights.verifyContents = given.verify_weights != 0;
     own.trace = given.trace != 0;
+    own.deviceName = given.device ? given.device : "auto";
+    own.graphs = given.graphs != 0;
+    if (given.log)
+      own.device.log = [=](const std::string &line) {
+        given.log(given.log_user, line.c_str());
+      };
+    if (given.progress)
+      own.weights.progress = [=](uint64_t done, uint64_t total) {
+        given.progress(given.progress_user, done, total);
+      };
     if (given.function_count && !given.functions)
       return nullArgument("functions");
     for (uint32_t i = 0; i < given.function_count; ++i)
@@ -266,6 +276,7 @@ int32_t moert_session_create(const moert_module *module,
     MOE_ASSIGN_OR_RETURN(session->session,
                          Session::create(module->artifact, own));
     session->isa = session->session->deviceInfo().level;
+    session->device = session->session->deviceInfo().name;
     *out = session.release();
     return {};
   });
@@ -317,6 +328,10 @@ int32_t moert_session_call(moert_session *session, uint32_t function,
 
 const char *moert_session_isa(const moert_session *session) {
   return session ? session->isa.c_str() : "";
+}
+
+const char *moert_session_device(const moert_session *session) {
+  return session ? session->device.c_str() : "";
 }
 
 int32_t moert_session_threads(const moert_session *session) {

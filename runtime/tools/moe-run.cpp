@@ -24,12 +24,14 @@ namespace {
 
 struct Options {
   std::string model, function, weights, isa, trace, expertStats;
+  std::string device = "auto";
   std::vector<std::string> inputs, outputs, expected;
   std::optional<double> rtol, atol, frobenius;
   int32_t threads = 0;
   uint32_t repeat = 1;
   bool verifyWeights = false, convertInputs = false, listFunctions = false;
-  bool json = false;
+  bool json = false, graph = false;
+  double timeout = 3600;
   Verbosity verbosity;
 };
 
@@ -54,6 +56,15 @@ void declare(CLI::App &app, Options &o) {
   app.add_option("--atol", o.atol, "Absolute tolerance by element, default 0");
   app.add_option("--rel-frobenius", o.frobenius,
                  "Bound of the relative Frobenius norm of the difference");
+  app.add_option("--device", o.device,
+                 "cpu, cuda, cuda:N or auto: a GPU when there is one and the "
+                 "function has code for it (default: auto)")
+      ->envname("MOE_DEVICE");
+  app.add_flag("--graph", o.graph,
+               "Record the function as a CUDA graph and run that");
+  app.add_option("--timeout", o.timeout,
+                 "Seconds that a dispatch may take, on a GPU a call")
+      ->check(CLI::PositiveNumber);
   app.add_option("-t,--threads", o.threads,
                  "Threads; 0 means one per CPU that may be used")
       ->envname("MOE_THREADS");
@@ -74,6 +85,23 @@ void declare(CLI::App &app, Options &o) {
   app.footer("Example: moe-run model.moe --function=layers.0.mlp "
              "--input=@x.npy --output=@y.npy");
 }
+
+/// Prints how far the loading of large weights is, at most every 2 seconds.
+class ProgressLines {
+public:
+  void operator()(uint64_t done, uint64_t total) {
+    const int64_t now = Trace::now();
+    if (total < minimum || now - last < 2'000'000'000)
+      return;
+    last = now;
+    fmt::print(stderr, "moert: loaded {} of {}\n", formatBytes(done),
+               formatBytes(total));
+  }
+
+private:
+  static constexpr uint64_t minimum = uint64_t(1) << 30;
+  int64_t last = Trace::now();
+};
 
 /// One run of the tool.
 class Runner {
@@ -235,6 +263,15 @@ private:
     session.weights.verifyContents = options.verifyWeights;
     session.functions = {function->name()->str()};
     session.trace = !options.trace.empty();
+    session.deviceName = options.device;
+    session.graphs = options.graph;
+    session.device.dispatchTimeout = options.timeout;
+    if (!options.verbosity.quiet) {
+      session.device.log = [](const std::string &line) {
+        fmt::print(stderr, "moert: {}\n", line);
+      };
+      session.weights.progress = ProgressLines();
+    }
     const int64_t begin = Trace::now();
     MOE_ASSIGN_OR_RETURN(this->session, Session::create(artifact, session));
     loadMs = (Trace::now() - begin) / 1e6;
@@ -388,11 +425,11 @@ private:
     }
     uint64_t total = 0;
     const fb::Plan &plan = artifact->plan();
-    for (uint32_t index : constantsOf(*function, fb::DeviceKind::Cpu)) {
+    for (uint32_t index : constantsOf(*function, session->deviceInfo().kind)) {
       const fb::Constant &constant = *plan.constants()->Get(index);
       const auto &shape =
           *plan.weights()->Get(constant.weights()->Get(0))->shape();
-      auto it = shape.size() == 3 && constant.layout() == fb::Layout::Panels
+      auto it = shape.size() == 3 && constant.layout() != fb::Layout::RowMajor
                     ? activeBySize.find(shape.Get(0))
                     : activeBySize.end();
       total += it == activeBySize.end()
@@ -410,8 +447,13 @@ private:
     const double gbps = minimum > 0 ? read / minimum / 1e6 : 0;
     const hal::DeviceInfo device = session->deviceInfo();
     if (!options.verbosity.quiet) {
-      fmt::print(stderr, "load {:.1f} ms · {} · {} threads", loadMs,
-                 device.level, device.workers);
+      const bool gpu = device.kind == fb::DeviceKind::Cuda;
+      if (gpu)
+        fmt::print(stderr, "load {:.1f} ms · {} {} · {}", loadMs, device.name,
+                   device.product, session->executable().code());
+      else
+        fmt::print(stderr, "load {:.1f} ms · {} · {} threads", loadMs,
+                   device.level, device.workers);
       if (options.repeat > 1)
         fmt::print(stderr, " · {} runs min {:.3f} ms median {:.3f} ms",
                    options.repeat, minimum, median);
@@ -429,6 +471,9 @@ private:
                    formatBytes(session->weights().bytes()),
                    formatBytes(session->workspaceBytes()),
                    formatBytes(peakResidentBytes()));
+        if (gpu)
+          fmt::print(stderr, "on the GPU: arrays {} · {} graphs\n",
+                     formatBytes(session->arrayBytes()), session->graphCount());
       }
     }
     if (options.json)
@@ -445,7 +490,9 @@ private:
     nlohmann::ordered_json json;
     json["schema"] = "moe.run/1";
     json["function"] = function->name()->str();
+    json["device"] = session->deviceInfo().name;
     json["isa"] = session->deviceInfo().level;
+    json["code"] = session->executable().code();
     json["threads"] = session->deviceInfo().workers;
     json["load_ms"] = loadMs;
     json["runs"] = times.size();
@@ -455,6 +502,8 @@ private:
     json["weight_gb_per_s"] = gbps;
     json["weight_bytes_loaded"] = session->weights().bytes();
     json["workspace_bytes"] = session->workspaceBytes();
+    json["array_bytes"] = session->arrayBytes();
+    json["graphs"] = session->graphCount();
     json["peak_resident_bytes"] = peakResidentBytes();
     json["outputs"] = nlohmann::ordered_json::array();
     for (uint32_t i = 0; i < outputs.size(); ++i)

@@ -172,12 +172,29 @@ typedef struct moert_session_options {
   /// Replaces the runtime's threads by the embedder's when not null.
   moert_parallel_fn parallel;
   void *parallel_user;
-  /// Seconds that one dispatch may take; 0 means an hour.
+  /// Seconds that one dispatch may take, on a GPU one call; 0 means an hour.
   double dispatch_timeout;
+  /// "cpu", "cuda", "cuda:N", or "auto": GPU 0 when there is one and the
+  /// functions have code for it, else the CPU. Null means "auto".
+  const char *device;
+  /// Record each function for given sizes once and run the recording after
+  /// that, where the device can.
+  int32_t graphs;
+  int32_t reserved;
+  /// Gets lines that a user may want to know, such as that a GPU could not be
+  /// used, without a newline; during moert_session_create and calls. May be
+  /// null.
+  void (*log)(void *user, const char *line);
+  void *log_user;
+  /// Gets the bytes of the weights that are loaded and of all; during
+  /// moert_session_create. May be null.
+  void (*progress)(void *user, uint64_t done, uint64_t total);
+  void *progress_user;
 } moert_session_options;
 
-/// Loads code and weights. `options` may be null. Errors 1, 2, 301, 305, 310,
-/// 401 to 406, 601. The session keeps what it needs of the module.
+/// Loads code and weights. `options` may be null. Errors 1, 2, 301, 305, 310
+/// to 314, 320, 321, 401 to 406, 601, 602. The session keeps what it needs of
+/// the module.
 MOERT_API int32_t moert_session_create(const moert_module *module,
                                        const moert_session_options *options,
                                        moert_session **out);
@@ -205,18 +222,23 @@ MOERT_API int32_t moert_session_output_shapes(
 /// Runs a function. Inputs are read in place and not changed; outputs are
 /// written in place and must have the shapes that
 /// moert_session_output_shapes gives. No output overlaps an input or another
-/// output. Errors 2, 13, 14, 15, 601; after an error the contents of the
-/// outputs are undefined.
+/// output. For a GPU they are copied instead. Errors 2, 13, 14, 15, 311, 320,
+/// 321, 601, 602; after an error the contents of the outputs are undefined, and
+/// after 15 and 320 the session is of no use any more.
 MOERT_API int32_t moert_session_call(moert_session *session, uint32_t function,
                                      const moert_tensor *inputs,
                                      uint32_t input_count,
                                      const moert_tensor *outputs,
                                      uint32_t output_count);
 
-/// The level in use: "avx2", "avx512" or "amx".
+/// The level in use: "avx2", "avx512" or "amx", or of a GPU its architecture,
+/// such as "sm_90".
 MOERT_API const char *moert_session_isa(const moert_session *session);
 
-/// Number of workers of a dispatch.
+/// The device in use: "cpu", "cuda:0", ...
+MOERT_API const char *moert_session_device(const moert_session *session);
+
+/// Number of workers of a dispatch; of a GPU its multiprocessors.
 MOERT_API int32_t moert_session_threads(const moert_session *session);
 
 /// How often each expert was chosen since the session was created or reset,
