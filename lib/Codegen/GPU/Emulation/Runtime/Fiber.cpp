@@ -81,7 +81,10 @@ void freeStack(uint8_t *stack) {
 void *prepareStack(uint8_t *stack, void (*start)(void *), void *argument) {
   // After the switch has popped six registers and returned, the stack pointer
   // must be a multiple of 16 for the call in moe_emu_enter_fiber.
-  void **top = reinterpret_cast<void **>(stack + kStackBytes - 64);
+  // All stacks start at a page; without the offset the lines in use of all
+  // threads would compete for the same few sets of the cache.
+  size_t colour = uintptr_t(stack) / kGuardBytes % 64 * 64;
+  void **top = reinterpret_cast<void **>(stack + kStackBytes - 64 - colour);
   *--top = reinterpret_cast<void *>(&moe_emu_enter_fiber);
   *--top = nullptr;                         // rbp
   *--top = nullptr;                         // rbx

@@ -160,46 +160,48 @@ void Machine::readShared(const Fiber &fiber, const Actor &actor, SharedRef ref,
   Cell *cell = cells(ref);
   Cell *end = cells({ref.block, ref.offset + bytes - 1}) + 1;
   const uint32_t reader = actor.stamp >> epochBits;
-  uint32_t known = 0;
-  uint16_t knownFlags = 0;
+  // Cells of one access mostly have the same history.
+  Cell before{0, {0, 0}, 0, 0}, after = before;
   for (uint32_t offset = ref.offset & ~1u; cell != end; ++cell, offset += 2) {
-    if (cell->writer != known || cell->flags != knownFlags || !known) {
-      if (cell->flags & kPendingWrite) {
-        report(FindingKind::Race, fiber, site, offset,
-               "%s reads shared+0x%x, which a copy of %s in flight writes",
-               what, offset,
-               Who(*this, cell->writer >> epochBits).text.c_str());
-        return;
-      }
-      if (!cell->writer) {
-        report(FindingKind::UninitialisedRead, fiber, site, offset,
-               "%s reads shared+0x%x, which nobody wrote", what, offset);
-        return;
-      }
-      uint32_t writer = cell->writer >> epochBits;
-      if (!ordered(cell->writer, actor)) {
-        report(FindingKind::Race, fiber, site, offset,
-               "%s reads shared+0x%x, which %s wrote without a barrier "
-               "between them",
-               what, offset, Who(*this, writer).text.c_str());
-      } else if (async && !(cell->flags & kAsyncWriter) &&
-                 actor.seen->proxy()[writer] < (cell->writer & epochMask())) {
-        report(FindingKind::MissingProxyFence, fiber, site, offset,
-               "%s reads shared+0x%x through the async proxy; %s wrote it "
-               "through the generic proxy without fence.proxy.async",
-               what, offset, Who(*this, writer).text.c_str());
-      }
-      known = cell->writer;
-      knownFlags = cell->flags;
-    }
-    uint32_t *readers = cell->readers;
-    if (readers[0] == actor.stamp)
+    if (!std::memcmp(cell, &before, sizeof before) && before.writer) {
+      *cell = after;
       continue;
-    if (readers[1] >> epochBits == reader && readers[1])
-      std::swap(readers[0], readers[1]);
-    if (readers[0] >> epochBits != reader && !ordered(readers[0], actor))
-      readers[1] = readers[0];
-    readers[0] = actor.stamp;
+    }
+    before = *cell;
+    uint32_t writer = cell->writer >> epochBits;
+    if (cell->flags & kPendingWrite) {
+      report(FindingKind::Race, fiber, site, offset,
+             "%s reads shared+0x%x, which a copy of %s in flight writes", what,
+             offset, Who(*this, writer).text.c_str());
+      return;
+    }
+    if (!cell->writer) {
+      report(FindingKind::UninitialisedRead, fiber, site, offset,
+             "%s reads shared+0x%x, which nobody wrote", what, offset);
+      return;
+    }
+    if (!ordered(cell->writer, actor)) {
+      report(FindingKind::Race, fiber, site, offset,
+             "%s reads shared+0x%x, which %s wrote without a barrier between "
+             "them",
+             what, offset, Who(*this, writer).text.c_str());
+    } else if (async && !(cell->flags & kAsyncWriter) &&
+               actor.seen->proxy()[writer] < (cell->writer & epochMask())) {
+      report(FindingKind::MissingProxyFence, fiber, site, offset,
+             "%s reads shared+0x%x through the async proxy; %s wrote it "
+             "through the generic proxy without fence.proxy.async",
+             what, offset, Who(*this, writer).text.c_str());
+    }
+    // Of the readers that nothing orders before this one, one is kept.
+    uint32_t *readers = cell->readers;
+    if (readers[0] != actor.stamp) {
+      if (readers[1] && readers[1] >> epochBits == reader)
+        std::swap(readers[0], readers[1]);
+      if (readers[0] >> epochBits != reader && !ordered(readers[0], actor))
+        readers[1] = readers[0];
+      readers[0] = actor.stamp;
+    }
+    after = *cell;
   }
 }
 
