@@ -108,16 +108,23 @@ void Grouping::forPairs(Emit &e, PairBody body) {
   Value from = e.minU(e.mul(ctx.warp, chunk), args.tokens);
   Value to = e.minU(e.add(from, chunk), args.tokens);
   Value begin = e.mul(from, perToken), end = e.mul(to, perToken);
-  e.forRange(begin, end, e.i32(kWarp), [&](Emit &e, Value base) {
+  auto loadId = [&](Emit &e, Value base) {
     Value pair = e.add(base, ctx.lane);
-    Value isPair = e.lessU(pair, end);
-    Value id = loadIf(e, isPair, i32, args.ids, pair, e.i32(-1));
-    Value mask = warpMatch(e, id);
-    Value isFirst = e.equal(lowestBit(e, mask), ctx.lane);
-    body(e, pair, isPair, id, mask, e.bitAnd(isPair, isFirst));
-    // The next 32 pairs may count the same expert in another lane.
-    e.syncWarp();
-  });
+    return loadIf(e, e.lessU(pair, end), i32, args.ids, pair, e.i32(-1));
+  };
+  e.forRange(begin, end, e.i32(kWarp), loadId(e, begin),
+             [&](Emit &e, Value base, ValueRange carried) {
+               // The next ids are on their way while these are looked at.
+               Value next = loadId(e, e.add(base, kWarp)), id = carried[0];
+               Value pair = e.add(base, ctx.lane);
+               Value isPair = e.lessU(pair, end);
+               Value mask = warpMatch(e, id);
+               Value isFirst = e.equal(lowestBit(e, mask), ctx.lane);
+               body(e, pair, isPair, id, mask, e.bitAnd(isPair, isFirst));
+               // Another lane may count the same expert next.
+               e.syncWarp();
+               return SmallVector<Value>{next};
+             });
 }
 
 void Grouping::emitScan(Emit &e) {

@@ -24,7 +24,7 @@ using namespace mlir::moe::gpu;
 
 constexpr int64_t kLanes = 16;
 /// From so many tokens on tiles are worth it.
-constexpr int64_t kManyTokens = 64;
+constexpr int64_t kManyTokens = 256;
 
 namespace {
 
@@ -135,7 +135,8 @@ void RouterLogits::emit(Emit &e, int64_t numTokens, int64_t numExperts) {
         rowsOf(e, weight, elementType(op.getWeight()), expertIds);
     sums.assign(numTokens * numExperts, e.f32(0.0f));
 
-    int64_t unroll = numTokens * numExperts == 1 ? 16 : 2;
+    // Enough loads in flight to hide some of their latency.
+    int64_t unroll = numTokens * numExperts == 1 ? 16 : 4;
     int64_t whole = hidden / kLanes, step = unroll * kLanes;
     int64_t loopEnd = whole / unroll * step;
     if (loopEnd)

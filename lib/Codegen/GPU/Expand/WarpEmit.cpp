@@ -58,8 +58,7 @@ Value mlir::moe::gpu::lowestBit(Emit &e, Value bits) {
 }
 
 void mlir::moe::gpu::deviceFence(Emit &e) {
-  NVVM::MembarOp::create(
-      e, NVVM::MemScopeKindAttr::get(e.getContext(), NVVM::MemScopeKind::GPU));
+  LLVM::FenceOp::create(e, LLVM::AtomicOrdering::acq_rel, "device");
 }
 
 Value mlir::moe::gpu::loadIf(Emit &e, Value condition, Type type, Value base,
@@ -86,10 +85,8 @@ void mlir::moe::gpu::forThreads(Emit &e, KernelContext &ctx, Value end,
   e.forRange(ctx.thread, end, e.i32(ctx.threads()), body);
 }
 
-static void forAll(Emit &e, KernelContext &ctx, Value part, int64_t parts,
-                   Value end, Emit::LoopBody body) {
-  Value begin = e.add(e.mul(ctx.block, parts), part);
-  Value step = e.mul(ctx.blocks, parts);
+static void forAll(Emit &e, Value begin, Value end, Value step,
+                   Emit::LoopBody body) {
   if (end.getType().isInteger(64)) {
     begin = e.toI64(begin);
     step = e.toI64(step);
@@ -99,12 +96,15 @@ static void forAll(Emit &e, KernelContext &ctx, Value part, int64_t parts,
 
 void mlir::moe::gpu::forAllThreads(Emit &e, KernelContext &ctx, Value end,
                                    Emit::LoopBody body) {
-  forAll(e, ctx, ctx.thread, ctx.threads(), end, body);
+  Value first = e.add(e.mul(ctx.block, ctx.threads()), ctx.thread);
+  forAll(e, first, end, e.mul(ctx.blocks, ctx.threads()), body);
 }
 
 void mlir::moe::gpu::forAllWarps(Emit &e, KernelContext &ctx, Value end,
                                  Emit::LoopBody body) {
-  forAll(e, ctx, ctx.warp, ctx.warps(), end, body);
+  // Neighbours go to different blocks, so that little work has many SMs.
+  Value first = e.add(e.mul(ctx.warp, ctx.blocks), ctx.block);
+  forAll(e, first, end, e.mul(ctx.blocks, ctx.warps()), body);
 }
 
 Value mlir::moe::gpu::areAligned(Emit &e, ArrayRef<Value> addresses,
