@@ -50,10 +50,15 @@ struct SelectGpuConfig
   }
 
   GpuConfigAttr configFor(plan::KernelOp kernel, const ArchInfo &arch) {
-    for (Operation &op : kernel.getBody().front())
+    int64_t threads = 256;
+    for (Operation &op : kernel.getBody().front()) {
       if (auto gemm = dyn_cast<KernelRaggedGemmOp>(op))
         return tuneRaggedGemm(gemm, arch);
-    return GpuConfigAttr::get(&getContext(), arch.name, /*threads=*/256,
+      // One block sorts all pairs, and takes as long as its warps need.
+      if (isa<KernelGroupRowsOp, KernelRouteRowsOp>(op))
+        threads = 512;
+    }
+    return GpuConfigAttr::get(&getContext(), arch.name, threads,
                               /*blocks=*/2, /*n=*/1, /*k=*/1, /*stages=*/1,
                               "f32");
   }
