@@ -198,12 +198,52 @@ LogicalResult RowFunction::bufferize() {
   if (failed(bufferization::eliminateEmptyTensors(rewriter, func)))
     return failure();
   bufferization::OneShotBufferizationOptions options;
+  options.allowReturnAllocsFromLoops = true;
   options.memCpyFn = [](OpBuilder &b, Location loc, Value from, Value to) {
     linalg::makeMemRefCopyOp(b, loc, from, to);
     return success();
   };
   bufferization::BufferizationState state;
-  return bufferization::runOneShotBufferize(func, options, state);
+  if (failed(bufferization::runOneShotBufferize(func, options, state)))
+    return failure();
+  // Inner loops first: what they carry may be what outer ones carry.
+  SmallVector<scf::ForOp> loops;
+  func.walk([&](scf::ForOp loop) { loops.push_back(loop); });
+  for (scf::ForOp loop : loops)
+    carryInPlace(loop);
+  return success();
+}
+
+/// Lets a loop keep the buffers that it starts with: what an iteration made
+/// elsewhere is copied there at its end. The initial buffers are the loop's
+/// own, since the analysis takes carrying a tensor for writing it.
+void RowFunction::carryInPlace(scf::ForOp loop) {
+  auto yield = cast<scf::YieldOp>(loop.getBody()->getTerminator());
+  rewriter.setInsertionPoint(yield);
+  Location loc = loop.getLoc();
+  SmallVector<std::pair<Value, Value>> copies;
+  for (auto [carried, next] :
+       llvm::zip_equal(loop.getRegionIterArgs(), yield.getOperands()))
+    if (isa<MemRefType>(carried.getType()) && carried != next)
+      copies.emplace_back(next, carried);
+  // Several may be exchanged: all are read before any is written.
+  if (copies.size() > 1)
+    for (auto &[from, to] : copies) {
+      auto type = cast<MemRefType>(to.getType());
+      Value copy = memref::AllocOp::create(
+          rewriter, loc,
+          MemRefType::get(type.getShape(), type.getElementType()));
+      linalg::makeMemRefCopyOp(rewriter, loc, from, copy);
+      from = copy;
+    }
+  for (auto [from, to] : copies)
+    linalg::makeMemRefCopyOp(rewriter, loc, from, to);
+  for (auto [i, init] : llvm::enumerate(loop.getInitArgs()))
+    if (isa<MemRefType>(init.getType())) {
+      yield.setOperand(i, init);
+      rewriter.replaceAllUsesWith(loop.getRegionIterArg(i), init);
+      rewriter.replaceAllUsesWith(loop.getResult(i), init);
+    }
 }
 
 LogicalResult RowFunction::lowerToLoops(LowerLinalg lower) {

@@ -21,6 +21,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/BuiltinOps.h"
 
 namespace mlir::moe {
@@ -55,6 +56,7 @@ private:
   LogicalResult expandConstants();
   LogicalResult simplifyTensors();
   LogicalResult bufferize();
+  void carryInPlace(scf::ForOp loop);
   LogicalResult lowerToLoops(LowerLinalg lower);
   LogicalResult simplifyBuffers();
   LogicalResult collectTemporaries();
