@@ -61,5 +61,5 @@ plan.kernel @rows(%x: memref<?xbf16>, %w: memref<?xi8>, %l: memref<?xi32>,
   moe.kernel.ragged_gemm ins(%x, %w : memref<?xbf16>, memref<?xi8>)
       worklist(%l : memref<?xi32>) outs(%o : memref<?xbf16>)
       attributes {experts = 8 : i64, n = 1024 : i64, k = 512 : i64,
-                  parts = 1 : i64, tile_rows = 512 : i64, weight_type = bf16}
+                  parts = 1 : i64, tile_rows = 256 : i64, weight_type = bf16}
 }

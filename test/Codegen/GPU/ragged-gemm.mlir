@@ -25,17 +25,25 @@
 // CHECK: nvvm.ldmatrix %{{.*}} {{{.*}}num = 4 : i32
 // CHECK-COUNT-16: nvvm.mma.sync {{.*}}multiplicandAPtxType = #nvvm.mma_type<bf16>{{.*}}shape = #nvvm.shape<m = 16, n = 8, k = 16>
 // CHECK-NOT: nvvm.mma.sync
-// CHECK: math.exp
-// CHECK: arith.truncf %{{.*}} : f32 to bf16
-// CHECK: llvm.store %{{.*}} {alignment = 4 : i64} : vector<2xbf16>, !llvm.ptr<1>
+// CHECK: nvvm.barrier0
+// CHECK-COUNT-8: llvm.store %{{.*}} {alignment = 8 : i64} : vector<2xf32>, !llvm.ptr<3>
 
 // Up to 32 rows, then 64.
 // CHECK: nvvm.cp.async.wait.group 1
 // CHECK-COUNT-32: nvvm.mma.sync
-// CHECK: math.exp
 // CHECK: nvvm.cp.async.wait.group 1
 // CHECK-COUNT-64: nvvm.mma.sync
 // CHECK-NOT: nvvm.mma.sync
+
+// Once for all classes: the sums of eight channels through the activation.
+// CHECK: nvvm.barrier0
+// CHECK-NEXT: arith.constant
+// CHECK: scf.for unsigned
+// CHECK-COUNT-4: llvm.load %{{.*}} {alignment = 16 : i64} : !llvm.ptr<3> -> vector<4xf32>
+// CHECK-COUNT-8: math.exp
+// CHECK-NOT: math.exp
+// CHECK: arith.truncf %{{.*}} : f32 to bf16
+// CHECK: llvm.store %{{.*}} {alignment = 16 : i64} : vector<8xbf16>, !llvm.ptr<1>
 plan.kernel @up(%x: memref<?xbf16>, %t: memref<?xi32>, %w: memref<?xi8>,
     %l: memref<?xi32>, %o: memref<?xbf16>) on cuda
     variants [#moe.gpu<arch = "sm_80", threads = 128, blocks = 2, n = 128,
@@ -98,7 +106,7 @@ plan.kernel @odd(%x: memref<?xf16>, %w: memref<?xi8>, %l: memref<?xi32>,
 // CHECK: llvm.load %{{.*}} {alignment = 16 : i64} : !llvm.ptr<3> -> vector<4xf32>
 // CHECK-COUNT-32: math.fma
 // CHECK-NOT: math.fma
-// CHECK: llvm.store %{{.*}} {alignment = 4 : i64} : f32, !llvm.ptr<1>
+// CHECK: llvm.store %{{.*}} {alignment = 16 : i64} : vector<4xf32>, !llvm.ptr<1>
 plan.kernel @single(%x: memref<?xf32>, %w: memref<?xi8>, %l: memref<?xi32>,
     %o: memref<?xf32>) on cuda
     variants [#moe.gpu<arch = "sm_80", threads = 32, blocks = 1, n = 16,

@@ -28,10 +28,11 @@ RaggedGemm::RaggedGemm(KernelRaggedGemmOp op, KernelContext &ctx)
 LogicalResult RaggedGemm::expand() {
   if (failed(shape.verify(ctx.arch, [&] { return op.emitOpError(); })))
     return failure();
-  aShared = ctx.allocShared(shape.aTile(shape.rowClasses().back().rows).bytes(),
-                            /*alignment=*/128);
-  bShared = ctx.allocShared(shape.bTile().bytes(), /*alignment=*/128);
+  aShared = sumsShared = ctx.allocShared(shape.sharedBytes(),
+                                         /*alignment=*/128);
   Emit e(ctx.loc, ctx.b);
+  bShared =
+      e.offset(aShared, shape.aTile(shape.rowClasses().back().rows).bytes());
   emitPairs(e);
   return success();
 }
@@ -67,6 +68,8 @@ void RaggedGemm::emitPairs(Emit &e) {
               [&](Emit &e) { emitClasses(e, left.drop_front()); });
         };
     emitClasses(e, classes);
+    e.syncBlock();
+    storeResults(e, tile);
   });
 }
 

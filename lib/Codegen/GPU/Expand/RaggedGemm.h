@@ -68,6 +68,9 @@ struct RaggedGemmShape {
 
   SharedTile aTile(int64_t rows) const;
   SharedTile bTile() const;
+  /// f32 from one row of the sums of a tile to the next; lets the lanes of a
+  /// warp store theirs, eight columns of four rows, without conflicts.
+  int64_t sumsPitch() const { return llvm::alignTo(tileColumns, 32) + 8; }
   int64_t sharedBytes() const;
   /// Estimate for the largest class.
   int64_t registers() const;
@@ -143,8 +146,11 @@ private:
                             Value warpRow, Value warpColumn, Value stage,
                             ValueRange carried);
 
-  void storeTile(Emit &e, const RowClass &rowClass, const RaggedTile &tile,
-                 Value warpRow, Value warpColumn, ValueRange accumulators);
+  /// Puts the sums of a class into shared memory, where the stages were.
+  void stageSums(Emit &e, const RowClass &rowClass, Value warpRow,
+                 Value warpColumn, ValueRange sums);
+  /// From there through the activation to out; the same for all classes.
+  void storeResults(Emit &e, const RaggedTile &tile);
   /// The activation of one channel from its parts.
   Value activate(Emit &e, ArrayRef<Value> parts);
 
@@ -156,7 +162,8 @@ private:
   KernelContext &ctx;
   RaggedGemmShape shape;
   Value x, rowToken, weights, worklist, out;
-  Value aShared, bShared;
+  /// Stages of x and of the weights; the sums of a tile, when they are done.
+  Value aShared, bShared, sumsShared;
 };
 
 } // namespace mlir::moe::gpu

@@ -78,7 +78,10 @@ SharedTile RaggedGemmShape::aTile(int64_t rows) const {
 SharedTile RaggedGemmShape::bTile() const { return aTile(tileColumns); }
 
 int64_t RaggedGemmShape::sharedBytes() const {
-  return aTile(rowClasses().back().rows).bytes() + bTile().bytes();
+  int64_t rows = rowClasses().back().rows;
+  // The sums take the place of the stages.
+  return std::max(aTile(rows).bytes() + bTile().bytes(),
+                  rows * sumsPitch() * int64_t(sizeof(float)));
 }
 
 int64_t RaggedGemmShape::registers() const {

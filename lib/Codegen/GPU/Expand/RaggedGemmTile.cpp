@@ -6,9 +6,9 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// The sums of a tile, on tensor cores or with f32 multiply-adds, and what
-// becomes of them. A sum adds its products in ascending k, 16 of them at once
-// on tensor cores, in every row class.
+// The sums of a tile, on tensor cores or with f32 multiply-adds. A sum adds its
+// products in ascending k, 16 of them at once on tensor cores, in every row
+// class.
 //
 //===----------------------------------------------------------------------===//
 
@@ -92,7 +92,9 @@ void RaggedGemm::emitTile(Emit &e, const RowClass &rowClass,
           return useMma(e, rowClass, a, b, aOffsets, bOffsets, stage, carried);
         return useFma(e, rowClass, a, b, warpRow, warpColumn, stage, carried);
       });
-  storeTile(e, rowClass, tile, warpRow, warpColumn, sums);
+  // Other warps may still use the last stage.
+  e.syncBlock();
+  stageSums(e, rowClass, warpRow, warpColumn, sums);
 }
 
 SmallVector<Value> RaggedGemm::useMma(Emit &e, const RowClass &rowClass,
@@ -164,77 +166,4 @@ SmallVector<Value> RaggedGemm::useFma(Emit &e, const RowClass &rowClass,
         }
         return sums;
       });
-}
-
-//===----------------------------------------------------------------------===//
-// Results
-//===----------------------------------------------------------------------===//
-
-Value RaggedGemm::activate(Emit &e, ArrayRef<Value> parts) {
-  if (!op.hasActivation())
-    return parts.front();
-  Block &body = op.getActivation().front();
-  IRMapping mapping;
-  for (auto [argument, part] : llvm::zip_equal(body.getArguments(), parts))
-    mapping.map(argument, part);
-  for (Operation &nested : body.without_terminator())
-    e.clone(nested, mapping);
-  return mapping.lookupOrDefault(body.getTerminator()->getOperand(0));
-}
-
-void RaggedGemm::storeTile(Emit &e, const RowClass &rowClass,
-                           const RaggedTile &tile, Value warpRow,
-                           Value warpColumn, ValueRange accumulators) {
-  auto layout = AccumulatorLayout::get(shape, rowClass);
-  int64_t parts = shape.parts, channels = shape.channels;
-  // A group of `parts` column tiles of 8 is one group of 8 channels.
-  Value firstColumn =
-      e.add(e.mul(tile.columnTile, shape.tileColumns), warpColumn);
-  Value firstChannel = e.add(e.mul(e.div(firstColumn, 8 * parts), 8),
-                             layout.column(e, ctx.lane));
-  bool hasTail = channels % 8 != 0 || shape.columns() % shape.tileColumns != 0;
-  // Two neighbours lie in one aligned word, and both or none are inside.
-  bool together = layout.width == 2 && channels % 2 == 0;
-  for (int64_t slot = 0; slot < layout.slots; ++slot) {
-    Value row = e.add(warpRow, layout.row(e, ctx.lane, slot));
-    e.ifThen(e.lessU(row, tile.rows), [&](Emit &e) {
-      Value index = e.toI64(e.add(tile.firstRow, row));
-      Value begin =
-          e.offset(out, e.mul(index, channels * shape.elementBytes()));
-      for (int64_t group = 0; group < layout.tiles / parts; ++group) {
-        Value channel = e.add(firstChannel, group * 8);
-        SmallVector<Value> results;
-        for (int64_t i = 0; i < layout.width; ++i) {
-          SmallVector<Value> values;
-          for (int64_t part = 0; part < parts; ++part)
-            values.push_back(
-                accumulators[layout.index(slot, group * parts + part, i)]);
-          results.push_back(e.fromF32(activate(e, values), shape.element));
-        }
-        auto guarded = [&](Value last, Emit::Body store) {
-          if (hasTail)
-            e.ifThen(e.lessU(last, e.i32(channels)), store);
-          else
-            store(e);
-        };
-        if (together) {
-          guarded(channel, [&](Emit &e) {
-            Value both =
-                LLVM::UndefOp::create(e, VectorType::get(2, shape.element));
-            for (int64_t i = 0; i < 2; ++i)
-              both =
-                  LLVM::InsertElementOp::create(e, both, results[i], e.i32(i));
-            e.storeAt(both, e.address(shape.element, begin, channel), 4);
-          });
-          continue;
-        }
-        for (int64_t i = 0; i < layout.width; ++i) {
-          Value own = e.add(channel, i);
-          guarded(own, [&](Emit &e) {
-            e.store(results[i], begin, own, shape.elementBytes());
-          });
-        }
-      }
-    });
-  }
 }
