@@ -106,3 +106,37 @@ func.func @library(%x: f32, %y: f32) -> f32 {
   %23 = math.atan2 %22, %y : f32
   return %23 : f32
 }
+
+// Halves go away from zero, also the number below one half.
+// CHECK-LABEL: func.func @round_away(
+// CHECK-SAME: %[[X:.*]]: f32
+// CHECK: %[[WHOLE:.*]] = math.trunc %[[X]]
+// CHECK: %[[REST:.*]] = arith.subf %[[X]], %[[WHOLE]]
+// CHECK: %[[SIZE:.*]] = math.absf %[[REST]]
+// CHECK: %[[ONE:.*]] = math.copysign %{{.*}}, %[[X]]
+// CHECK: %[[AWAY:.*]] = arith.addf %[[WHOLE]], %[[ONE]]
+// CHECK: %[[HALF:.*]] = arith.cmpf oge, %[[SIZE]], %{{.*}}
+// CHECK: arith.select %[[HALF]], %[[AWAY]], %[[WHOLE]]
+// CHECK-NOT: math.round
+func.func @round_away(%x: f32) -> f32 {
+  %r = math.round %x : f32
+  return %r : f32
+}
+
+// A narrow number is normal by the limits of its own type.
+// CHECK-LABEL: func.func @kinds(
+// CHECK-DAG: %[[LEAST:.*]] = arith.constant 6.10351563E-5 : f32
+// CHECK-DAG: %[[INF:.*]] = arith.constant 0x7F800000 : f32
+// CHECK: arith.cmpf olt, %[[SIZE:[^,]*]], %[[INF]]
+// CHECK: arith.cmpf oge, %[[SIZE]], %[[LEAST]]
+// CHECK: arith.cmpf uno
+// CHECK: arith.cmpf oeq, %{{.*}}, %[[INF]]
+// CHECK: arith.cmpf olt, %{{.*}}, %[[INF]]
+// CHECK-NOT: math.is
+func.func @kinds(%x: f16, %y: f32) -> (i1, i1, i1, i1) {
+  %a = math.isnormal %x : f16
+  %b = math.isnan %y : f32
+  %c = math.isinf %y : f32
+  %d = math.isfinite %y : f32
+  return %a, %b, %c, %d : i1, i1, i1, i1
+}
