@@ -10,8 +10,9 @@ usage: tools/check [--full] [--no-install]
 
   --full        also the long runs: a build with AddressSanitizer and
                 UndefinedBehaviorSanitizer and all tests in it, with every
-                moe-opt of the tests under --verify-roundtrip, and a minute
-                of every fuzzer from a new seed
+                moe-opt of the tests under --verify-roundtrip, a minute of
+                every fuzzer from a new seed, and five hundred random shapes
+                on emulated GPUs
   --no-install  do not install Debian packages
 
 The last line is "N passed, N failed, N skipped". Exit status 0 when nothing
@@ -22,6 +23,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as xml
 from dataclasses import dataclass, field
 
@@ -32,6 +34,8 @@ from steps import ROOT, say
 TEST_SECONDS = 900
 # Of a fuzzer in the long run.
 FUZZ_SECONDS = 60
+# Random shapes on emulated GPUs in the long run.
+GPU_SHAPES = 500
 # Of the output of a test that failed.
 SHOWN_LINES = 60
 
@@ -229,6 +233,29 @@ def fuzz(build):
     return results
 
 
+def gpu_shapes(build):
+    """Random shapes, compiled for GPUs and emulated, from a new seed."""
+    seed = int(time.time())
+    tests = ROOT / "test" / "Integration" / "gpu.py"
+    env = dict(os.environ, MOERT_LIBRARY=str(build / "lib" / "libmoert.so"))
+    env["PATH"] = f"{build / 'bin'}{os.pathsep}{env.get('PATH', os.defpath)}"
+    begin = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-B", str(tests), "fuzz", str(GPU_SHAPES), str(seed)],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    good = done.returncode == 0
+    result = Result("gpu-shapes", int(good), int(not good))
+    result.output = done.stdout
+    result.seconds = time.monotonic() - begin
+    show([result])
+    return [result]
+
+
 def hidden():
     """CMake options behind which LLVM, CUDA and MPI cannot be found."""
     packages = "LLVM MLIR Clang LLD CUDA CUDAToolkit MPI NCCL".split()
@@ -270,7 +297,7 @@ def parse(arguments):
 
 def body():
     full = parse(sys.argv[1:])
-    progress = steps.Steps(8 if full else 5)
+    progress = steps.Steps(9 if full else 5)
     results = []
 
     progress.start("Configure")
@@ -293,6 +320,8 @@ def body():
         results += ctest(sanitized, {"MOE_VERIFY_ROUNDTRIP": "1"})
         progress.start("Fuzz the readers")
         results += fuzz(main)
+        progress.start("Random shapes on emulated GPUs")
+        results += gpu_shapes(main)
     progress.start("Summary")
     return summarize(results, progress)
 
