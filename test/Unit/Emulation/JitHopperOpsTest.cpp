@@ -111,6 +111,20 @@ TEST_P(EmulatedHopperOps, BlocksOfAClusterReadEachOther) {
                 1000 * (block / 4) + 100 * ((block % 4 + 1) % 4) + lane);
 }
 
+TEST_P(EmulatedHopperOps, PredicatesChooseTheThread) {
+  std::vector<int32_t> in(8 * 8), out(64);
+  std::iota(in.begin(), in.end(), 70);
+  auto report = Launch(*cut, "predicated")
+                    .block(64)
+                    .shared(264)
+                    .memory(in, "in", /*writable=*/false)
+                    .tensor(in.data(), 4, {8, 8}, {8, 8}, 0)
+                    .buffer(out, "out")
+                    .run(GetParam());
+  EXPECT_EQ(textOf(report), "");
+  EXPECT_EQ(out, in);
+}
+
 std::string nameOf(const testing::TestParamInfo<Policy> &info) {
   static const char *const names[] = {"Late", "Eager", "Random"};
   return names[int(info.param.schedule)] + std::to_string(info.param.seed);

@@ -268,12 +268,46 @@ TEST(EmulatedBlock, RangesOfBytes) {
     EXPECT_EQ(out[i], i < 16 ? i + 1 : 7);
 }
 
+TEST(EmulatedBlock, ReductionsOfBarriers) {
+  const Cut *cut = load("block.mlir");
+  ASSERT_TRUE(cut);
+  for (int odd : {0, 17, 64})
+    for (const Policy &policy : allPolicies()) {
+      std::vector<int32_t> in(64, 4), out(2, -1);
+      std::fill_n(in.begin(), odd, 5);
+      auto report = Launch(*cut, "judge")
+                        .block(64)
+                        .buffer(in, "in", false)
+                        .buffer(out, "out")
+                        .run(policy);
+      EXPECT_EQ(textOf(report), "");
+      EXPECT_EQ(out[0] != 0, odd == 64);
+      EXPECT_EQ(out[1] != 0, odd > 0);
+    }
+}
+
+TEST(EmulatedBlock, TrapEndsTheLaunch) {
+  const Cut *cut = load("block.mlir");
+  ASSERT_TRUE(cut);
+  std::vector<int32_t> in(64, 4), out(2, -1);
+  in[40] = -1;
+  auto report = Launch(*cut, "judge")
+                    .block(64)
+                    .buffer(in, "in", false)
+                    .buffer(out, "out")
+                    .run(allPolicies()[0]);
+  ASSERT_EQ(report.findings.size(), 1u) << textOf(report);
+  EXPECT_EQ(report.findings[0].thread, 40u);
+  EXPECT_EQ(namesOf(report), std::set<std::string>{"trap"});
+  EXPECT_EQ(out[0], -1);
+}
+
 TEST(EmulatedModule, TableDescribesTheModule) {
   const Cut *cut = load("block.mlir");
   ASSERT_TRUE(cut);
   const moe_emu_module &module = cut->module();
   EXPECT_EQ(module.abi_version, uint32_t(MOE_EMU_ABI_VERSION));
-  EXPECT_EQ(module.kernel_count, 6u);
+  EXPECT_EQ(module.kernel_count, 7u);
   const moe_emu_kernel *kernel = cut->kernel("worklist");
   ASSERT_TRUE(kernel);
   EXPECT_EQ(kernel->num_params, 3u);

@@ -226,4 +226,32 @@ gpu.module @block attributes {moe.arch = "sm_80"} {
     "llvm.intr.memcpy"(%out, %dynamic, %c64) <{isVolatile = false}> : (!llvm.ptr<1>, !llvm.ptr<3>, i64) -> ()
     llvm.return
   }
+
+  // Gives up at a negative value. Else out[0] and out[1]: whether all, or any,
+  // of the values are odd.
+  llvm.func @judge(%in: !llvm.ptr<1>, %out: !llvm.ptr<1>) attributes {gpu.kernel, nvvm.kernel, nvvm.maxntid = array<i32: 64, 1, 1>} {
+    %c0 = llvm.mlir.constant(0 : i32) : i32
+    %c1 = llvm.mlir.constant(1 : i32) : i32
+    %tid = nvvm.read.ptx.sreg.tid.x : i32
+    %from = llvm.getelementptr %in[%tid] : (!llvm.ptr<1>, i32) -> !llvm.ptr<1>, i32
+    %x = llvm.load %from : !llvm.ptr<1> -> i32
+    %negative = llvm.icmp "slt" %x, %c0 : i32
+    llvm.cond_br %negative, ^trap, ^go
+  ^trap:
+    "llvm.intr.trap"() : () -> ()
+    llvm.unreachable
+  ^go:
+    %odd = llvm.and %x, %c1 : i32
+    %all = nvvm.barrier #nvvm.reduction<and> %odd -> i32
+    %any = nvvm.barrier #nvvm.reduction<or> %odd -> i32
+    %first = llvm.icmp "eq" %tid, %c0 : i32
+    llvm.cond_br %first, ^store, ^end
+  ^store:
+    llvm.store %all, %out : i32, !llvm.ptr<1>
+    %second = llvm.getelementptr %out[1] : (!llvm.ptr<1>) -> !llvm.ptr<1>, i32
+    llvm.store %any, %second : i32, !llvm.ptr<1>
+    llvm.br ^end
+  ^end:
+    llvm.return
+  }
 }

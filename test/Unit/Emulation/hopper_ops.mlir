@@ -189,4 +189,44 @@ gpu.module @hopper_ops attributes {moe.arch = "sm_90a"} {
     llvm.store %x, %to : i32, !llvm.ptr<1>
     llvm.return
   }
+
+  // The first of 64 threads, chosen by predicates, not by branches, loads 8
+  // rows of 8 words by TMA; expected bytes and arrival are apart. It waits by
+  // state, the others by parity.
+  llvm.func @predicated(%from: !llvm.ptr {llvm.align = 64 : i64, llvm.byval = !llvm.array<16 x i64>, nvvm.grid_constant}, %out: !llvm.ptr<1>) attributes {gpu.kernel, nvvm.kernel, nvvm.maxntid = array<i32: 64, 1, 1>} {
+    %c0 = llvm.mlir.constant(0 : i32) : i32
+    %c1 = llvm.mlir.constant(1 : i32) : i32
+    %bytes = llvm.mlir.constant(256 : i32) : i32
+    %ticks = llvm.mlir.constant(10000000 : i32) : i32
+    %tid = nvvm.read.ptx.sreg.tid.x : i32
+    %buffer = llvm.mlir.addressof @dynamic : !llvm.ptr<3>
+    %barrier = llvm.getelementptr %buffer[256] : (!llvm.ptr<3>) -> !llvm.ptr<3>, i8
+    %first = llvm.icmp "eq" %tid, %c0 : i32
+    nvvm.mbarrier.init %barrier, %c1, predicate = %first : !llvm.ptr<3>, i32, i1
+    nvvm.fence.mbarrier.init
+    nvvm.barrier0
+    %cluster = llvm.addrspacecast %buffer : !llvm.ptr<3> to !llvm.ptr<7>
+    llvm.cond_br %first, ^expect, ^load
+  ^expect:
+    nvvm.mbarrier.expect_tx %barrier, %bytes : !llvm.ptr<3>, i32
+    llvm.br ^load
+  ^load:
+    nvvm.cp.async.bulk.tensor.shared.cluster.global %cluster, %from, %barrier, box[%c0, %c0] predicate = %first : !llvm.ptr<7>, !llvm.ptr
+    llvm.cond_br %first, ^arrive, ^wait
+  ^arrive:
+    %state = nvvm.mbarrier.arrive %barrier : !llvm.ptr<3> -> i64
+    llvm.br ^poll
+  ^poll:
+    %done = nvvm.mbarrier.test.wait %barrier, %state : !llvm.ptr<3>, i64 -> i1
+    llvm.cond_br %done, ^read, ^poll
+  ^wait:
+    nvvm.mbarrier.try_wait.parity %barrier, %c0, %ticks : !llvm.ptr<3>, i32, i32
+    llvm.br ^read
+  ^read:
+    %slot = llvm.getelementptr %buffer[%tid] : (!llvm.ptr<3>, i32) -> !llvm.ptr<3>, i32
+    %x = llvm.load %slot : !llvm.ptr<3> -> i32
+    %to = llvm.getelementptr %out[%tid] : (!llvm.ptr<1>, i32) -> !llvm.ptr<1>, i32
+    llvm.store %x, %to : i32, !llvm.ptr<1>
+    llvm.return
+  }
 }
