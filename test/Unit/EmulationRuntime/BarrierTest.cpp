@@ -192,6 +192,18 @@ TEST(Barrier, PollingForever) {
       FindingKind::Deadlock, "lock", "polls or loops without end");
 }
 
+/// A loop that waits for a value that no other thread gets to write.
+TEST(Barrier, LoopingForever) {
+  uint32_t flag = 0;
+  LaunchReport report = run({32}, [&](Thread *thread) {
+    while (load(thread, &flag, "loop") == 0) {
+    }
+  });
+  ASSERT_EQ(report.findings.size(), 1u);
+  EXPECT_EQ(report.findings[0].kind, FindingKind::Deadlock);
+  EXPECT_EQ(report.findings[0].location, "loop");
+}
+
 //===----------------------------------------------------------------------===//
 // Clusters
 //===----------------------------------------------------------------------===//

@@ -16,6 +16,17 @@
 
 #include <sys/mman.h>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#include <sanitizer/asan_interface.h>
+#define MOE_EMU_UNPOISON(address, bytes)                                       \
+  ASAN_UNPOISON_MEMORY_REGION(address, bytes)
+#endif
+#endif
+#ifndef MOE_EMU_UNPOISON
+#define MOE_EMU_UNPOISON(address, bytes)
+#endif
+
 #if !defined(__x86_64__)
 #error "the emulator's fibers are written for x86-64"
 #endif
@@ -59,7 +70,8 @@ extern "C" __attribute__((visibility("hidden"))) void moe_emu_enter_fiber();
 
 namespace moe::emu {
 
-static constexpr size_t kGuardBytes = 4096;
+/// Larger than frames are: code without stack probes must not step over them.
+static constexpr size_t kGuardBytes = 64 * 1024;
 
 uint8_t *allocateStack() {
   void *memory =
@@ -78,13 +90,16 @@ void freeStack(uint8_t *stack) {
   munmap(stack - kGuardBytes, kStackBytes + kGuardBytes);
 }
 
-void *prepareStack(uint8_t *stack, void (*start)(void *), void *argument) {
+void *prepareStack(uint8_t *stack, size_t index, void (*start)(void *),
+                   void *argument) {
+  // The frames of a fiber that was abandoned left their marks.
+  MOE_EMU_UNPOISON(stack, kStackBytes);
   // After the switch has popped six registers and returned, the stack pointer
   // must be a multiple of 16 for the call in moe_emu_enter_fiber.
   // All stacks start at a page; without the offset the lines in use of all
   // threads would compete for the same few sets of the cache.
-  size_t colour = uintptr_t(stack) / kGuardBytes % 64 * 64;
-  void **top = reinterpret_cast<void **>(stack + kStackBytes - 64 - colour);
+  size_t offset = 64 + index % 64 * 64;
+  void **top = reinterpret_cast<void **>(stack + kStackBytes - offset);
   *--top = reinterpret_cast<void *>(&moe_emu_enter_fiber);
   *--top = nullptr;                         // rbp
   *--top = nullptr;                         // rbx

@@ -14,15 +14,17 @@
 
 namespace moe::emu {
 
-constexpr size_t kStackBytes = 64 * 1024;
+/// Address space only: kernels touch a few kilobytes.
+constexpr size_t kStackBytes = 256 * 1024;
 
-/// Usable bytes start above a guard page. Null when memory is short.
+/// Usable bytes start above guard pages. Null when memory is short.
 uint8_t *allocateStack();
 void freeStack(uint8_t *stack);
 
-/// A stack pointer at which `switchStack` enters `start(argument)`, which must
-/// not return.
-void *prepareStack(uint8_t *stack, void (*start)(void *), void *argument);
+/// A stack pointer at which the switch enters `start(argument)`, which must not
+/// return. `index` tells the stacks of a machine apart.
+void *prepareStack(uint8_t *stack, size_t index, void (*start)(void *),
+                   void *argument);
 
 /// Saves the callee-saved registers on the current stack, its pointer in
 /// *save, and continues on the stack `load`.

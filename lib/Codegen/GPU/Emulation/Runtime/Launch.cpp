@@ -144,7 +144,7 @@ LaunchReport launch(const LaunchConfig &config) {
   collectRanges(state);
 
   std::mutex mutex;
-  bool outOfMemory = false;
+  bool outOfMemory = true;
   auto work = [&] {
     std::unique_ptr<Machine> machine = pool().take();
     bool ready = machine->prepare(state);
@@ -157,7 +157,8 @@ LaunchReport launch(const LaunchConfig &config) {
     if (ready)
       machine->finish();
     std::lock_guard<std::mutex> lock(mutex);
-    outOfMemory |= !ready;
+    // One machine is enough to run all clusters.
+    outOfMemory &= !ready;
     result.switches += machine->switches;
     result.macs += machine->macs;
     if (ready)

@@ -503,6 +503,7 @@ private:
 
   std::vector<uint8_t *> stacks;
   uint8_t *mapping = nullptr;
+  size_t mappedBytes = 0;
   std::vector<Fiber *> ready;
   uint32_t readyHead = 0, readyTail = 0, readyMask = 0;
   uint64_t idleTurns = 0;

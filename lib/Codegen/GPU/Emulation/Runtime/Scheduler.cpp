@@ -21,7 +21,7 @@ namespace moe::emu {
 /// Turns per thread in which all only polled before they count as stuck.
 static constexpr uint64_t kMaxIdleTurns = 2048;
 /// Checked accesses of one turn before the thread counts as stuck.
-static constexpr uint64_t kMaxAccesses = 1ull << 31;
+static constexpr uint64_t kMaxAccesses = 1ull << 26;
 /// Different mbarriers of a block that the race detector tells apart.
 static constexpr uint32_t kMBarrierAgents = 32;
 
@@ -33,7 +33,7 @@ Machine::~Machine() {
   for (uint8_t *stack : stacks)
     freeStack(stack);
   if (mapping)
-    munmap(mapping, (kMaxCluster + 1) * size_t(kArenaBytes));
+    munmap(mapping, mappedBytes);
 }
 
 bool Machine::prepare(LaunchState &launchState) {
@@ -44,15 +44,20 @@ bool Machine::prepare(LaunchState &launchState) {
   switches = macs = 0;
   known.clear();
 
-  if (!mapping) {
+  size_t bytes = (launch->cluster + 1) * size_t(kArenaBytes);
+  if (bytes > mappedBytes) {
+    if (mapping)
+      munmap(mapping, mappedBytes);
+    mapping = nullptr;
+    mappedBytes = 0;
     // Shared addresses are 32-bit integers in the code.
     void *memory =
-        mmap(nullptr, (kMaxCluster + 1) * size_t(kArenaBytes),
-             PROT_READ | PROT_WRITE,
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_32BIT, -1, 0);
     if (memory == MAP_FAILED)
       return false;
     mapping = static_cast<uint8_t *>(memory);
+    mappedBytes = bytes;
     uintptr_t start =
         (uintptr_t(mapping) + kArenaBytes - 1) & ~uintptr_t(kArenaBytes - 1);
     arena = reinterpret_cast<uint8_t *>(start);
@@ -163,7 +168,7 @@ void Machine::startCluster(uint64_t cluster) {
       thread.cluster_nctarank = launch->cluster;
       fiber.machine = this;
       fiber.stack = stacks[index];
-      fiber.stackPointer = prepareStack(fiber.stack, runFiber, &fiber);
+      fiber.stackPointer = prepareStack(fiber.stack, index, runFiber, &fiber);
       fiber.waitSite = "";
       fiber.index = index;
       fiber.block = block;
