@@ -30,6 +30,8 @@
 #include "gtest/gtest.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <map>
 #include <numeric>
 
@@ -100,7 +102,12 @@ std::unique_ptr<GpuKernels> GpuKernels::compile(const std::string &source,
   module->getOperation()->setAttr("moe.targets",
                                   Builder(&context).getStrArrayAttr({arch}));
   PassManager pm(&context);
-  mlir::moe::addGPUKernelConfigPasses(pm);
+  bool hasVariants =
+      llvm::any_of(module->getOps<plan::KernelOp>(), [](plan::KernelOp kernel) {
+        return !kernel.getVariants().empty();
+      });
+  if (!hasVariants)
+    mlir::moe::addGPUKernelConfigPasses(pm);
   mlir::moe::addGPUCodegenPasses(pm);
   if (failed(pm.run(*module)))
     return nullptr;
@@ -199,4 +206,31 @@ std::vector<int32_t> moe_test::randomIds(Random &random, int64_t tokens,
     ids.insert(ids.end(), all.begin(), all.begin() + perToken);
   }
   return ids;
+}
+
+std::vector<float> moe_test::hardLogits(Random &random, int64_t tokens,
+                                        int64_t experts) {
+  std::vector<float> logits = randomValues(random, tokens * experts, 3.0f);
+  const float kInf = std::numeric_limits<float>::infinity();
+  const float kNaN = std::numeric_limits<float>::quiet_NaN();
+  const float strange[] = {kNaN,  -kNaN, kInf,   -kInf, 0.0f,
+                           -0.0f, 88.8f, -87.4f, 1e-40f};
+  for (int64_t t = 0; t < tokens; ++t) {
+    float *row = &logits[t * experts];
+    for (int64_t e = 0; e < experts; ++e) {
+      if (t % 8 == 1) // Many ties.
+        row[e] = std::round(row[e]);
+      else if (t % 8 == 2) // Nothing but ties.
+        row[e] = 0.25f;
+      else if (t % 8 == 3 && e % 3 == t % 3) // Some are strange.
+        row[e] = strange[random() % 9];
+      else if (t % 8 == 4) // All are strange.
+        row[e] = strange[(e + t) % 9];
+      else if (t % 8 == 5) // Nothing but NaN, or -infinity.
+        row[e] = t % 16 == 5 ? kNaN : -kInf;
+      else if (t % 8 == 6) // Zeros of both signs.
+        row[e] = random() % 2 ? 0.0f : -0.0f;
+    }
+  }
+  return logits;
 }

@@ -85,8 +85,8 @@ const std::vector<Way> &allWays();
 /// Kernels compiled to cut modules and from there to code for the emulator.
 class GpuKernels {
 public:
-  /// Compiles the `plan.kernel` ops of `source` for `arch`. Returns null and
-  /// the diagnostics when that fails.
+  /// Compiles the `plan.kernel` ops of `source` for `arch`, or, when they have
+  /// variants, for those. Returns null and the diagnostics when that fails.
   static std::unique_ptr<GpuKernels> compile(const std::string &source,
                                              std::string &diagnostics,
                                              const std::string &arch = "sm_80");
@@ -111,6 +111,9 @@ std::vector<float> randomValues(Random &random, size_t size,
 /// `perToken` different ids of each token: ascending, or in any order.
 std::vector<int32_t> randomIds(Random &random, int64_t tokens, int64_t perToken,
                                int64_t experts, bool ascending);
+
+/// Rows of logits that are random, rounded so that they tie, or not finite.
+std::vector<float> hardLogits(Random &random, int64_t tokens, int64_t experts);
 
 } // namespace moe_test
 

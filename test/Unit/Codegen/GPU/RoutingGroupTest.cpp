@@ -202,64 +202,158 @@ TEST(GpuAllRows, ListsAndTiles) {
     }
 }
 
-TEST(GpuRouteRows, SelectionAndListsInOneLaunch) {
-  struct Case {
-    std::string name;
-    int64_t experts, topK, tileRows;
-  } cases[] = {{"mixtral", 8, 2, 16},
-               {"olmoe", 64, 8, 64},
-               {"one", 1, 1, 16},
-               {"odd", 300, 5, 3}};
+namespace {
+/// A policy for route_rows, as text and as what is expected of it.
+struct RouteCase {
+  std::string name;
+  int64_t experts, tileRows, threads;
+  std::string policy;
+  Policy expected;
+  bool bias;
+
+  std::string kernel() const {
+    std::string b = bias ? ", %b" : "", t = bias ? ", memref<?xf32>" : "";
+    return "plan.kernel @" + name +
+           "(%l: memref<?xf32>, %b: memref<?xf32>, %i: memref<?xi32>, "
+           "%w: memref<?xf32>, " +
+           kListArgs +
+           ") on cuda variants [#moe.gpu<arch = \"sm_80\", threads = " +
+           std::to_string(threads) +
+           ", blocks = 1, n = 1, k = 1, stages = 1, accumulation = \"f32\">] "
+           "{\n  moe.kernel.route_rows ins(%l" +
+           b + " : memref<?xf32>" + t +
+           ") outs(%i, %w, %eo, %rt, %rw, %to, %tr : memref<?xi32>, "
+           "memref<?xf32>, " +
+           kListTypes +
+           ") tokens(%n) worklist(%wl : memref<?xi32>) {experts = " +
+           std::to_string(experts) + " : i64, policy = #moe.policy" + policy +
+           ", tile_rows = " + std::to_string(tileRows) + " : i64}\n}\n";
+  }
+};
+} // namespace
+
+static RouteCase routeCase(std::string name, int64_t experts, int64_t topK,
+                           int64_t tileRows) {
+  RouteCase c{std::move(name), experts, tileRows, 512, "", Policy(), false};
+  c.policy = "<top_k = " + std::to_string(topK) + ", normalize>";
+  c.expected.topK = topK;
+  c.expected.normalize = true;
+  return c;
+}
+
+/// Any policy that fits a random number of experts.
+static RouteCase randomRouteCase(Random &random, int number) {
+  const int64_t sizes[] = {1, 2, 7, 8, 12, 16, 60, 64, 128, 256, 300, 560};
+  auto pick = [&](auto... choices) {
+    int64_t all[] = {choices...};
+    return all[random() % (sizeof(all) / sizeof(all[0]))];
+  };
+  auto upTo = [&](int64_t last) { return int64_t(random() % last) + 1; };
+  RouteCase c = routeCase("fuzz" + std::to_string(number), sizes[random() % 12],
+                          1, pick(1, 7, 16, 128));
+  c.threads = pick(32, 64, 256, 1024);
+  c.bias = random() % 2;
+  Policy &p = c.expected;
+  p = Policy();
+  const char *scores[] = {"none", "softmax", "sigmoid"};
+  p.score = Score(random() % 3);
+  std::string text = std::string("<score = ") + scores[int(p.score)];
+  int64_t selectable = c.experts;
+  int64_t groups = pick(1, 2, 3, 4, 6, 8, 30);
+  if (groups > 1 && c.experts % groups == 0) {
+    int64_t size = c.experts / groups;
+    p.groups = groups;
+    p.keep = upTo(groups - 1);
+    p.filter = size > 1 && random() % 2 ? Filter::Top2Sum : Filter::Max;
+    text += ", groups = " + std::to_string(groups) + " keep " +
+            std::to_string(p.keep) + " by " +
+            (p.filter == Filter::Max ? "max" : "top2_sum");
+    selectable = p.keep * size;
+  }
+  p.topK = random() % 4 ? upTo(std::min<int64_t>(selectable, 9))
+                        : upTo(std::min<int64_t>(selectable, 70));
+  text += ", top_k = " + std::to_string(p.topK);
+  p.softmaxWeights = p.score != Score::Sigmoid && random() % 3 == 0;
+  p.normalize = !p.softmaxWeights && random() % 2;
+  if (p.softmaxWeights)
+    text += ", weights = softmax";
+  if (p.normalize)
+    text += ", normalize";
+  if (p.normalize && random() % 2) {
+    p.epsilon = 1e-20f;
+    text += " epsilon 1.0e-20";
+  }
+  if (random() % 2) {
+    p.scale = 2.5f;
+    text += ", scale = 2.5";
+  }
+  p.roundWeights = random() % 3 == 0;
+  if (p.roundWeights)
+    text += ", round_weights = bf16";
+  c.policy = text + ">";
+  return c;
+}
+
+/// Runs every case in all ways, or in one that changes from case to case.
+static void expectRoutes(const std::vector<RouteCase> &cases, Random &random,
+                         const std::vector<int64_t> &sizes, bool oneWay) {
   std::string source;
-  for (const Case &c : cases)
-    source += "plan.kernel @" + c.name +
-              "(%l: memref<?xf32>, %i: memref<?xi32>, %w: memref<?xf32>, " +
-              kListArgs +
-              ") on cuda {\n  moe.kernel.route_rows ins(%l : memref<?xf32>) "
-              "outs(%i, %w, %eo, %rt, %rw, %to, %tr : memref<?xi32>, "
-              "memref<?xf32>, " +
-              kListTypes +
-              ") tokens(%n) worklist(%wl : memref<?xi32>) {experts = " +
-              std::to_string(c.experts) +
-              " : i64, policy = #moe.policy<top_k = " + std::to_string(c.topK) +
-              ", normalize>, tile_rows = " + std::to_string(c.tileRows) +
-              " : i64}\n}\n";
+  for (const RouteCase &c : cases)
+    source += c.kernel();
   std::unique_ptr<GpuKernels> kernels = compile(source);
-  ASSERT_TRUE(kernels);
-  Random random(9);
-  for (const Case &c : cases)
-    for (int64_t tokens : {0, 1, 2, 17, 333}) {
-      std::vector<float> logits = randomValues(random, tokens * c.experts);
-      Policy policy;
-      policy.topK = c.topK;
-      policy.normalize = true;
+  ASSERT_TRUE(kernels) << source;
+  size_t turn = 0;
+  for (const RouteCase &c : cases)
+    for (int64_t tokens : sizes) {
+      std::vector<float> logits = hardLogits(random, tokens, c.experts);
+      std::vector<float> bias = randomValues(random, c.experts, 0.5f);
+      int64_t topK = c.expected.topK;
       std::vector<int32_t> ids;
       std::vector<float> weights;
       for (int64_t t = 0; t < tokens; ++t) {
         std::vector<float> row(logits.begin() + t * c.experts,
                                logits.begin() + (t + 1) * c.experts);
-        for (Pair pair : route(row, nullptr, policy)) {
+        for (Pair pair :
+             route(row, c.bias ? bias.data() : nullptr, c.expected)) {
           ids.push_back(pair.id);
           weights.push_back(pair.weight);
         }
       }
-      Lists expected = groupRows(ids, weights, tokens, c.topK, c.experts);
-      for (const Way &way : allWays()) {
-        SCOPED_TRACE(c.name + ", tokens " + std::to_string(tokens) + ", " +
-                     way.name());
-        // Twice: the first launch has to leave the counter as it was.
-        for (int launch = 0; launch < 2; ++launch) {
-          ListBuffers lists(tokens, ids.size(), c.experts, c.tileRows);
-          auto outIds = output<int32_t>(ids.size());
-          auto outWeights = output<float>(ids.size());
-          std::vector<GpuArg> args = {input(logits), outIds, outWeights};
-          lists.appendTo(args);
-          args.push_back(tokens);
-          EXPECT_EQ(kernels->run(c.name, way, args), 0);
-          EXPECT_EQ(valuesOf<int32_t>(outIds), ids);
-          expectSameBits(valuesOf<float>(outWeights), weights);
-          lists.expect(expected, c.tileRows);
-        }
+      Lists expected = groupRows(ids, weights, tokens, topK, c.experts);
+      std::vector<Way> ways = allWays();
+      if (oneWay)
+        ways = {ways[turn++ % ways.size()]};
+      for (const Way &way : ways) {
+        SCOPED_TRACE(c.name + " " + c.policy + ", experts " +
+                     std::to_string(c.experts) + ", threads " +
+                     std::to_string(c.threads) + ", tokens " +
+                     std::to_string(tokens) + ", " + way.name());
+        ListBuffers lists(tokens, ids.size(), c.experts, c.tileRows);
+        auto outIds = output<int32_t>(ids.size());
+        auto outWeights = output<float>(ids.size());
+        std::vector<GpuArg> args = {input(logits), input(bias), outIds,
+                                    outWeights};
+        lists.appendTo(args);
+        args.push_back(tokens);
+        EXPECT_EQ(kernels->run(c.name, way, args), 0);
+        ASSERT_EQ(valuesOf<int32_t>(outIds), ids);
+        expectSameBits(valuesOf<float>(outWeights), weights);
+        lists.expect(expected, c.tileRows);
       }
     }
+}
+
+TEST(GpuRouteRows, SelectionAndListsInOneLaunch) {
+  Random random(9);
+  expectRoutes({routeCase("mixtral", 8, 2, 16), routeCase("olmoe", 64, 8, 64),
+                routeCase("one", 1, 1, 16), routeCase("odd", 300, 5, 3)},
+               random, {0, 1, 2, 17, 333}, /*oneWay=*/false);
+}
+
+TEST(GpuRouteRows, AnyPolicyAndAnyNumberOfThreads) {
+  Random random(10);
+  std::vector<RouteCase> cases;
+  for (int i = 0; i < 24; ++i)
+    cases.push_back(randomRouteCase(random, i));
+  expectRoutes(cases, random, {1, 3, 19}, /*oneWay=*/true);
 }

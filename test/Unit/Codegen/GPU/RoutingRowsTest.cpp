@@ -139,6 +139,8 @@ TEST(GpuCombineRows, OneRoundingAtTheEnd) {
     for (int64_t tokens : {0, 1, 2, 17, 33})
       for (bool two : {false, true})
         for (bool bf16 : {false, true}) {
+          if (hidden == 2048 && tokens > 2)
+            continue;
           Routed first(random, tokens, 3, 5), second(random, tokens, 1, 1);
           const Lists *lists[] = {&first.lists, &second.lists};
           // A token without pairs.

@@ -246,32 +246,6 @@ static std::vector<TopkCase> topkCases() {
   return cases;
 }
 
-/// Rows of logits that are random, rounded so that they tie, or not finite.
-static std::vector<float> hardLogits(Random &random, int64_t tokens,
-                                     int64_t experts) {
-  std::vector<float> logits = randomValues(random, tokens * experts, 3.0f);
-  const float strange[] = {kNaN,  -kNaN, kInf,   -kInf, 0.0f,
-                           -0.0f, 88.8f, -87.4f, 1e-40f};
-  for (int64_t t = 0; t < tokens; ++t) {
-    float *row = &logits[t * experts];
-    for (int64_t e = 0; e < experts; ++e) {
-      if (t % 8 == 1) // Many ties.
-        row[e] = std::round(row[e]);
-      else if (t % 8 == 2) // Nothing but ties.
-        row[e] = 0.25f;
-      else if (t % 8 == 3 && e % 3 == t % 3) // Some are strange.
-        row[e] = strange[random() % 9];
-      else if (t % 8 == 4) // All are strange.
-        row[e] = strange[(e + t) % 9];
-      else if (t % 8 == 5) // Nothing but NaN, or -infinity.
-        row[e] = t % 16 == 5 ? kNaN : -kInf;
-      else if (t % 8 == 6) // Zeros of both signs.
-        row[e] = random() % 2 ? 0.0f : -0.0f;
-    }
-  }
-  return logits;
-}
-
 static void expectPolicies(const std::vector<TopkCase> &cases,
                            const std::vector<int64_t> &sizes) {
   std::unique_ptr<GpuKernels> kernels = compileAll(cases);
