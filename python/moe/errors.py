@@ -139,7 +139,7 @@ def error_of(number: int, text: str) -> MoeError:
         kind = FileError
     elif number == 13:
         kind = InputError
-    elif number in (14, 15):
+    elif number in (14, 15, 320, 321):
         kind = CallError
     elif number < 100:
         kind = UsageError

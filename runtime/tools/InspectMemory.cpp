@@ -8,6 +8,8 @@
 
 #include "Inspect.h"
 
+#include "moert/Session/DeviceChoice.h"
+
 #include <algorithm>
 #include <cstdio>
 #include <fmt/format.h>
@@ -26,6 +28,39 @@ static uint64_t residentBytes() {
     std::fclose(file);
   }
   return resident * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+/// Memory of the GPU. Scratch depends on its multiprocessors: per one of them.
+static Report predictGpu(const Artifact &artifact,
+                         const MemoryQuestion &question,
+                         const std::vector<uint32_t> &constants,
+                         uint64_t workspace, uint64_t arrays) {
+  uint64_t weights = 0, scratch = 0;
+  for (uint32_t index : constants)
+    weights += artifact.plan().constants()->Get(index)->bytes();
+  for (const fb::Kernel *kernel : *artifact.plan().kernels())
+    if (kernel->gpu())
+      for (const fb::GpuKernel *gpu : *kernel->gpu())
+        scratch = std::max<uint64_t>(scratch, gpu->blocks_per_sm() *
+                                                  gpu->scratch_bytes());
+  const uint64_t total = weights + workspace + arrays;
+  const std::string name = question.function->name()->str();
+  Report report;
+  report.text = fmt::format(
+      "{} with {} tokens on a GPU\n"
+      "  weights     {:>14} bytes  ({})\n"
+      "  workspace   {:>14} bytes\n"
+      "  arrays      {:>14} bytes  (inputs and outputs)\n"
+      "  scratch     {:>14} bytes  per multiprocessor\n"
+      "  total       {:>14} bytes  = {}, without scratch and the driver\n",
+      name, question.tokens, weights, artifact.metadata().weightsMode,
+      workspace, arrays, scratch, total, formatBytes(total));
+  report.json = {{"schema", "moe.memory/1"}, {"function", name},
+                 {"device", "cuda"},         {"tokens", question.tokens},
+                 {"weight_bytes", weights},  {"workspace_bytes", workspace},
+                 {"array_bytes", arrays},    {"scratch_bytes_per_sm", scratch},
+                 {"total_bytes", total}};
+  return report;
 }
 
 StatusOr<Report> tools::predictMemory(const Artifact &artifact,
@@ -48,7 +83,7 @@ StatusOr<Report> tools::predictMemory(const Artifact &artifact,
 
   // Headers of the weights, when they are here, are part of the baseline.
   const std::vector<uint32_t> constants =
-      constantsOf(function, fb::DeviceKind::Cpu);
+      constantsOf(function, question.device);
   StatusOr<std::shared_ptr<const Checkpoint>> checkpoint =
       plan.weights_mode() == fb::WeightsMode::External
           ? findCheckpoint(artifact, question.weights, &constants)
@@ -62,10 +97,14 @@ StatusOr<Report> tools::predictMemory(const Artifact &artifact,
       arrays += shapeBytes(evaluateShape(*tensor, symbols),
                            byteSize(checkpointType(tensor->dtype())))
                     .value_or(0);
-  MOE_ASSIGN_OR_RETURN(
-      WorkspaceLayout layout,
-      layoutWorkspace(*selectVariant(function, symbols, fb::DeviceKind::Cpu),
-                      symbols));
+  const fb::Variant *variant =
+      selectVariant(function, symbols, question.device);
+  if (!variant)
+    return noCodeFor(artifact, function, question.device);
+  MOE_ASSIGN_OR_RETURN(WorkspaceLayout layout,
+                       layoutWorkspace(*variant, symbols));
+  if (question.device == fb::DeviceKind::Cuda)
+    return predictGpu(artifact, question, constants, layout.bytes, arrays);
 
   // While loading, a constant is packed from one tensor at a time.
   const bool packs = plan.weights_mode() == fb::WeightsMode::External;
@@ -80,7 +119,7 @@ StatusOr<Report> tools::predictMemory(const Artifact &artifact,
                                    byteSize(checkpointType(weight.dtype())))
                             .value_or(0);
       // Of a tensor with all experts, one expert is read at a time.
-      if (constant.layout() == fb::Layout::Panels && shape.size() == 3 &&
+      if (constant.layout() != fb::Layout::RowMajor && shape.size() == 3 &&
           shape.Get(0) > 0)
         tensor /= shape.Get(0);
       if (packs)

@@ -109,8 +109,10 @@ private:
         guards +=
             fmt::format("{}{} <= {} < {}", guards.empty() ? "" : ", ",
                         guard->lo(), symbolName(guard->symbol()), guard->hi());
-    text += fmt::format("  variant {}{}{}:\n", index,
+    const bool gpu = v.device() == fb::DeviceKind::Cuda;
+    text += fmt::format("  variant {}{}{}{}:\n", index, gpu ? " on cuda" : "",
                         guards.empty() ? "" : " when ", guards);
+    out["device"] = deviceName(v.device());
     out["guards"] = guards;
     out["buffers"] = ordered_json::array();
     if (v.buffers())

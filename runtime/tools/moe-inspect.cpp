@@ -13,7 +13,7 @@
 #include "Inspect.h"
 #include "ToolSupport.h"
 
-#include "moert/HAL/Driver.h"
+#include "moert/Session/DeviceChoice.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -29,6 +29,7 @@ const std::vector<std::string> commands = {
 
 struct Options {
   std::string command = "summary", model, function, weights, isa;
+  std::string device = "cpu";
   int64_t tokens = 1;
   int32_t threads = 0;
   bool json = false;
@@ -88,17 +89,23 @@ Report summary(const Artifact &artifact, const Options &options) {
     model += fmt::format(", {} experts", meta.experts);
   if (meta.topK)
     model += fmt::format(", top-{}", meta.topK);
+  std::string gpu;
+  for (const std::string &item : gpuCode(artifact))
+    gpu += (gpu.empty() ? "gpu        " : ", ") + item;
+  if (!gpu.empty())
+    gpu += "\n";
   Report report;
   report.text = fmt::format(
       "{}  {}  format {}.{}  built by moe {} (LLVM {})\n"
       "model      {}\n"
       "targets    {}\n"
+      "{}"
       "numerics   {}\n"
       "plan       {} functions, {} kernels, {} constants\n"
       "weights    {}: {} packed, fingerprint xxh3:{}  {}\n",
       artifact.path(), formatBytes(artifact.mapping().size()), meta.formatMajor,
       meta.formatMinor, orUnknown(meta.compilerVersion),
-      orUnknown(meta.llvmVersion), model, orUnknown(join(meta.targets)),
+      orUnknown(meta.llvmVersion), model, orUnknown(join(meta.targets)), gpu,
       orUnknown(meta.numerics), plan.functions()->size(),
       plan.kernels()->size(), plan.constants()->size(), meta.weightsMode,
       formatBytes(weightBytes), meta.weightsFingerprint, found);
@@ -109,6 +116,7 @@ Report summary(const Artifact &artifact, const Options &options) {
                  {"functions", plan.functions()->size()},
                  {"kernels", plan.kernels()->size()},
                  {"constants", plan.constants()->size()},
+                 {"gpu", gpuCode(artifact)},
                  {"weight_bytes", weightBytes},
                  {"weights_found", weights.ok()},
                  {"weights_place", place}};
@@ -163,11 +171,11 @@ Report weights(const Artifact &artifact, const Options &options) {
   report.text +=
       status.ok() ? fmt::format("found: {}\n", place) : status.toString();
   for (const fb::Constant *constant : *plan.constants()) {
-    const bool panels = constant->layout() == fb::Layout::Panels;
+    static const char *const layouts[] = {"row-major", "panels", "rows"};
+    const char *layout = layouts[static_cast<int>(constant->layout())];
     report.text += fmt::format(
         "{}  {} {}  {}\n", constant->name()->string_view(),
-        lowerName(constant->dtype()), panels ? "panels" : "row-major",
-        formatBytes(constant->bytes()));
+        lowerName(constant->dtype()), layout, formatBytes(constant->bytes()));
     ordered_json parts = ordered_json::array();
     for (uint32_t index : *constant->weights()) {
       const fb::Weight &weight = *plan.weights()->Get(index);
@@ -185,46 +193,21 @@ Report weights(const Artifact &artifact, const Options &options) {
                        {"shape", shape},
                        {"sources", std::move(sources)}});
     }
-    report.json["constants"].push_back(
-        {{"name", constant->name()->str()},
-         {"dtype", lowerName(constant->dtype())},
-         {"layout", panels ? "panels" : "row-major"},
-         {"bytes", constant->bytes()},
-         {"weights", std::move(parts)}});
+    report.json["constants"].push_back({{"name", constant->name()->str()},
+                                        {"dtype", lowerName(constant->dtype())},
+                                        {"layout", layout},
+                                        {"bytes", constant->bytes()},
+                                        {"weights", std::move(parts)}});
   }
   return report;
 }
 
-Report kernels(const Artifact &artifact, const Options &) {
-  const fb::Plan &plan = artifact.plan();
-  std::vector<uint64_t> uses(plan.kernels()->size());
-  for (const fb::Function *function : *plan.functions())
-    for (const fb::Variant *variant : *function->variants())
-      for (const fb::CommandEntry *entry : *variant->commands())
-        if (const fb::Dispatch *dispatch = entry->command_as_Dispatch())
-          ++uses[dispatch->kernel()];
-  Report report;
-  report.json = {{"schema", "moe.kernels/1"},
-                 {"kernels", ordered_json::array()}};
-  for (uint32_t i = 0; i < plan.kernels()->size(); ++i) {
-    const fb::Kernel &kernel = *plan.kernels()->Get(i);
-    std::vector<std::string> levels = levelNames(kernel.levels());
-    ordered_json classes = ordered_json::array();
-    if (kernel.accumulation())
-      for (const flatbuffers::String *name : *kernel.accumulation())
-        classes.push_back(name->str());
-    report.text += fmt::format(
-        "{}  [{}]  {} arguments, {} of scratch, {} dispatches\n",
-        kernel.name()->string_view(), join(levels), kernel.num_args(),
-        formatBytes(kernel.scratch_bytes()), uses[i]);
-    report.json["kernels"].push_back({{"name", kernel.name()->str()},
-                                      {"levels", levels},
-                                      {"accumulation", std::move(classes)},
-                                      {"args", kernel.num_args()},
-                                      {"scratch_bytes", kernel.scratch_bytes()},
-                                      {"dispatches", uses[i]}});
-  }
-  return report;
+StatusOr<std::unique_ptr<hal::Device>> openDriver(const std::string &name,
+                                                  hal::DeviceOptions options) {
+  if (name == "cpu")
+    return hal::findDriver("cpu")->open(options);
+  MOE_ASSIGN_OR_RETURN(options.ordinal, cudaOrdinal(name));
+  return hal::findDriver("cuda")->open(options);
 }
 
 /// Preflight: what moe-run would refuse, without loading code. Returns the
@@ -235,7 +218,7 @@ Status check(const Artifact &artifact, const Options &options, Report &report) {
   deviceOptions.isa = options.isa;
   deviceOptions.amxEmulated = artifact.emulatesAmx();
   StatusOr<std::unique_ptr<hal::Device>> device =
-      hal::findDriver("cpu")->open(deviceOptions);
+      openDriver(options.device, deviceOptions);
   std::string place, level;
   Status machine = device.status();
   if (device.ok()) {
@@ -256,7 +239,10 @@ Status check(const Artifact &artifact, const Options &options, Report &report) {
                  {"level", level},
                  {"weights", place},
                  {"problems", problems}};
-  if (problems.empty())
+  if (problems.empty() && options.device != "cpu")
+    report.text = fmt::format("ok: runs on {} ({}), weights {}\n",
+                              (*device)->info().name, level, place);
+  else if (problems.empty())
     report.text =
         fmt::format("ok: runs here at level {}, weights {}\n", level, place);
   // The second problem is printed here, the first one by the caller.
@@ -286,7 +272,7 @@ Status run(const Options &options) {
   else if (options.command == "weights")
     report = weights(*artifact, options);
   else if (options.command == "kernels")
-    report = kernels(*artifact, options);
+    report = describeKernels(*artifact);
   else if (options.command == "plan")
     report = describePlan(artifact->plan(), function);
   else if (options.command == "check")
@@ -298,6 +284,10 @@ Status run(const Options &options) {
     if (question.threads <= 0)
       question.threads = hal::availableCpus();
     question.weights = options.weights;
+    if (options.device != "cpu") {
+      MOE_RETURN_IF_ERROR(cudaOrdinal(options.device).status());
+      question.device = fb::DeviceKind::Cuda;
+    }
     report.json = ordered_json::array();
     for (const fb::Function *f : *artifact->plan().functions()) {
       if (function && f != function)
@@ -338,6 +328,8 @@ int main(int argc, char **argv) {
       ->envname("MOE_WEIGHTS");
   app.add_option("--isa", options.isa,
                  "Instruction set level to check: avx2, avx512, amx");
+  app.add_option("--device", options.device,
+                 "cpu, cuda or cuda:N (check, memory; default: cpu)");
   app.add_flag("--json", options.json, "Print JSON");
   addCommonOptions(app, options.verbosity);
   app.footer("check exits with 0 when moe-run would run the artifact, 3 when "

@@ -60,6 +60,14 @@ StatusOr<OpenedDevice> openOne(const char *driver, const Artifact &artifact,
 
 } // namespace
 
+StatusOr<int32_t> moert::cudaOrdinal(const std::string &name) {
+  const int32_t ordinal = ordinalOf(name);
+  if (ordinal < 0)
+    return Status::error(2, concat("there is no device '", name, "'"))
+        .fix("use cpu, cuda, cuda:N or auto");
+  return ordinal;
+}
+
 Status moert::noCodeFor(const Artifact &artifact, const fb::Function &function,
                         fb::DeviceKind kind) {
   std::string list;
@@ -92,10 +100,7 @@ StatusOr<OpenedDevice> moert::openDevice(const std::string &name,
   if (name == "cpu")
     return openCpu();
   if (name != "auto") {
-    options.ordinal = ordinalOf(name);
-    if (options.ordinal < 0)
-      return Status::error(2, concat("there is no device '", name, "'"))
-          .fix("use cpu, cuda, cuda:N or auto");
+    MOE_ASSIGN_OR_RETURN(options.ordinal, cudaOrdinal(name));
     return openOne("cuda", artifact, functions, cuda, options);
   }
   const bool hasCpu = checkFunctions(artifact, functions, cpu).ok();

@@ -11,10 +11,12 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "TestArtifact.h"
+#include "TestGpu.h"
 
 #include "moert/HAL/Driver.h"
 
+#include <atomic>
+#include <cstring>
 #include <gtest/gtest.h>
 #include <thread>
 
@@ -27,6 +29,7 @@ namespace {
 class Conformance : public testing::TestWithParam<std::string> {
 protected:
   void SetUp() override {
+    useStandIn();
     Driver *driver = findDriver(GetParam());
     ASSERT_TRUE(driver);
     if (Status status = driver->available(); !status.ok())
@@ -63,17 +66,31 @@ protected:
     EXPECT_TRUE(stream->synchronize(deadlineIn(10)).ok());
     return data;
   }
+  /// Null, and the test skipped, when there is no code for the device.
   std::unique_ptr<Executable> load() {
-    buildArtifact(folder.file("m.moe"), makePlan());
+    const std::string images = gpuImages();
+    if (device->info().kind == fb::DeviceKind::Cuda && images.empty())
+      return nullptr;
+    buildGpuArtifact(folder.file("m.moe"), images);
     artifact = Artifact::open(folder.file("m.moe")).take();
     auto loaded = device->load(*artifact);
     EXPECT_TRUE(loaded.ok()) << loaded.status().toString();
     return loaded.ok() ? loaded.take() : nullptr;
   }
-  Status dispatch(const Executable &code, uint32_t kernel,
+  /// Index of the kernel with the work of `name` for this device.
+  uint32_t kernel(const Executable &code, const char *name) const {
+    const bool gpu = device->info().kind == fb::DeviceKind::Cuda;
+    const std::string full = gpu ? std::string("gpu_") + name : name;
+    for (uint32_t k = 0; k < code.kernels().size(); ++k)
+      if (code.kernels()[k].name == full)
+        return k;
+    ADD_FAILURE() << full;
+    return 0;
+  }
+  Status dispatch(const Executable &code, const char *name,
                   std::vector<moert_arg> args, fb::Grid grid) {
-    return stream->dispatch(
-        code, {kernel, grid, args.data(), uint32_t(args.size()), "test"});
+    return stream->dispatch(code, {kernel(code, name), grid, args.data(),
+                                   uint32_t(args.size()), "test"});
   }
   static moert_arg pointer(const Buffer &buffer) {
     moert_arg arg;
@@ -94,6 +111,11 @@ protected:
 };
 
 } // namespace
+
+#define LOAD_OR_SKIP(code)                                                     \
+  std::unique_ptr<Executable> code = load();                                   \
+  if (!code)                                                                   \
+  GTEST_SKIP() << "no compiler for kernels of driver " << GetParam()
 
 TEST_P(Conformance, BuffersAreAlignedAndHaveTheirSize) {
   for (uint64_t bytes :
@@ -147,12 +169,12 @@ TEST_P(Conformance, CopiesAndFills) {
 }
 
 TEST_P(Conformance, CommandsRunInOrder) {
-  std::unique_ptr<Executable> code = load();
+  LOAD_OR_SKIP(code);
   std::vector<float> data = randomFloats(5 * 37, 3);
   std::unique_ptr<Buffer> a = upload(data), b = allocate(5 * 37 * 4);
   for (int i = 0; i < 3; ++i) {
-    ASSERT_TRUE(dispatch(*code, 0, {pointer(*a), pointer(*b), integer(37)},
-                         fb::Grid::All)
+    ASSERT_TRUE(dispatch(*code, "twice",
+                         {pointer(*a), pointer(*b), integer(37)}, fb::Grid::All)
                     .ok());
     ASSERT_TRUE(stream->copy(a->address(), b->address(), a->size()).ok());
   }
@@ -187,18 +209,20 @@ TEST_P(Conformance, EventsCrossThreadsAndStreams) {
 }
 
 TEST_P(Conformance, ExecutableFollowsThePlan) {
-  std::unique_ptr<Executable> code = load();
-  ASSERT_EQ(code->kernels().size(), 7u);
+  LOAD_OR_SKIP(code);
+  ASSERT_EQ(code->kernels().size(), 14u);
   EXPECT_EQ(code->kernels()[1].name, "linear");
   EXPECT_EQ(code->kernels()[1].numArgs, 5u);
+  EXPECT_EQ(code->kernels()[12].name, "gpu_linear");
+  EXPECT_NE(code->code(), "");
 }
 
 TEST_P(Conformance, AnyNumberOfRows) {
-  std::unique_ptr<Executable> code = load();
+  LOAD_OR_SKIP(code);
   for (int64_t n : {0, 1, 2, 17, 1000}) {
     std::vector<float> data = randomFloats(5 * n, 4);
     std::unique_ptr<Buffer> a = upload(data), b = allocate(5 * n * 4);
-    ASSERT_TRUE(dispatch(*code, 0, {pointer(*a), pointer(*b), integer(n)},
+    ASSERT_TRUE(dispatch(*code, "twice", {pointer(*a), pointer(*b), integer(n)},
                          fb::Grid::All)
                     .ok());
     std::vector<float> result = download<float>(*b);
@@ -208,17 +232,18 @@ TEST_P(Conformance, AnyNumberOfRows) {
 }
 
 TEST_P(Conformance, ScratchIsPrivate) {
-  std::unique_ptr<Executable> code = load();
+  LOAD_OR_SKIP(code);
   std::unique_ptr<Buffer> sum = upload(std::vector<int64_t>{0});
   for (int i = 0; i < 20; ++i)
-    ASSERT_TRUE(
-        dispatch(*code, 5, {pointer(*sum), integer(1000)}, fb::Grid::All).ok());
+    ASSERT_TRUE(dispatch(*code, "scratches", {pointer(*sum), integer(1000)},
+                         fb::Grid::All)
+                    .ok());
   EXPECT_EQ(download<int64_t>(*sum)[0], 20000);
 }
 
 TEST_P(Conformance, ErrorsOfAKernelAreReported) {
-  std::unique_ptr<Executable> code = load();
-  Status status = dispatch(*code, 4, {}, fb::Grid::All);
+  LOAD_OR_SKIP(code);
+  Status status = dispatch(*code, "fails", {}, fb::Grid::All);
   if (status.ok())
     status = stream->synchronize(deadlineIn(10));
   EXPECT_EQ(status.number(), 14);
@@ -226,9 +251,21 @@ TEST_P(Conformance, ErrorsOfAKernelAreReported) {
 }
 
 TEST_P(Conformance, WrongDispatchesAreRefused) {
-  std::unique_ptr<Executable> code = load();
-  EXPECT_EQ(dispatch(*code, 99, {}, fb::Grid::All).number(), 9000);
-  EXPECT_EQ(dispatch(*code, 0, {}, fb::Grid::All).number(), 9000);
+  LOAD_OR_SKIP(code);
+  EXPECT_EQ(
+      stream->dispatch(*code, {99, fb::Grid::All, nullptr, 0, "test"}).number(),
+      9000);
+  EXPECT_EQ(dispatch(*code, "twice", {}, fb::Grid::All).number(), 9000);
+  // Kernels of another kind of device are there, but cannot run.
+  for (uint32_t k = 0; k < code->kernels().size(); ++k)
+    if (code->kernels()[k].level < 0) {
+      std::vector<moert_arg> args(code->kernels()[k].numArgs);
+      EXPECT_EQ(stream
+                    ->dispatch(*code, {k, fb::Grid::All, args.data(),
+                                       uint32_t(args.size()), "test"})
+                    .number(),
+                9000);
+    }
 }
 
 TEST_P(Conformance, HostLoopsCoverEveryIndex) {
@@ -237,6 +274,66 @@ TEST_P(Conformance, HostLoopsCoverEveryIndex) {
   for (const std::atomic<int> &count : seen)
     ASSERT_EQ(count.load(), 1);
   EXPECT_TRUE(device->parallelFor(0, [](int64_t) { FAIL(); }).ok());
+}
+
+TEST_P(Conformance, StagingIsHostMemory) {
+  auto staging = device->allocate(4000, BufferUse::Staging);
+  ASSERT_TRUE(staging.ok()) << staging.status().toString();
+  ASSERT_NE((*staging)->hostAddress(), nullptr);
+  EXPECT_EQ((*staging)->size(), 4000u);
+  std::vector<float> data = randomFloats(1000, 7);
+  std::memcpy((*staging)->hostAddress(), data.data(), 4000);
+  std::unique_ptr<Buffer> buffer = allocate(4000);
+  ASSERT_TRUE(
+      stream->copy(buffer->address(), (*staging)->address(), 4000).ok());
+  ASSERT_TRUE(stream->synchronize(deadlineIn(10)).ok());
+  std::memset((*staging)->hostAddress(), 0, 4000);
+  ASSERT_TRUE(
+      stream->copy((*staging)->address(), buffer->address(), 4000).ok());
+  ASSERT_TRUE(stream->synchronize(deadlineIn(10)).ok());
+  EXPECT_EQ(std::memcmp((*staging)->hostAddress(), data.data(), 4000), 0);
+}
+
+TEST_P(Conformance, GraphsRunAgainAndAgain) {
+  if (!device->info().graphs) {
+    EXPECT_EQ(stream->beginCapture().number(), 321);
+    GTEST_SKIP() << "driver " << GetParam() << " has no graphs";
+  }
+  LOAD_OR_SKIP(code);
+  std::vector<float> data = randomFloats(5 * 37, 8);
+  std::unique_ptr<Buffer> a = upload(data), b = allocate(5 * 37 * 4);
+  ASSERT_TRUE(stream->prepare(*code).ok());
+  ASSERT_TRUE(stream->beginCapture().ok());
+  EXPECT_EQ(stream->beginCapture().number(), 321) << "is recording";
+  EXPECT_TRUE(dispatch(*code, "twice", {pointer(*a), pointer(*b), integer(37)},
+                       fb::Grid::All)
+                  .ok());
+  EXPECT_TRUE(stream->copy(a->address(), b->address(), a->size()).ok());
+  auto graph = stream->endCapture();
+  ASSERT_TRUE(graph.ok()) << graph.status().toString();
+  EXPECT_EQ(download<float>(*a), data) << "recording runs nothing";
+  for (int i = 0; i < 3; ++i)
+    ASSERT_TRUE(stream->launch(**graph).ok());
+  std::vector<float> result = download<float>(*a);
+  for (size_t i = 0; i < data.size(); ++i)
+    ASSERT_EQ(result[i], 8 * data[i]);
+  EXPECT_EQ(stream->endCapture().status().number(), 9000) << "not recording";
+}
+
+TEST_P(Conformance, ErrorsOfAKernelInAGraphAreReported) {
+  if (!device->info().graphs)
+    GTEST_SKIP() << "driver " << GetParam() << " has no graphs";
+  LOAD_OR_SKIP(code);
+  ASSERT_TRUE(stream->prepare(*code).ok());
+  ASSERT_TRUE(stream->beginCapture().ok());
+  EXPECT_TRUE(dispatch(*code, "fails", {}, fb::Grid::All).ok());
+  auto graph = stream->endCapture();
+  ASSERT_TRUE(graph.ok()) << graph.status().toString();
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(stream->launch(**graph).ok());
+    EXPECT_EQ(stream->synchronize(deadlineIn(10)).number(), 14);
+  }
+  EXPECT_TRUE(stream->synchronize(deadlineIn(10)).ok()) << "said once";
 }
 
 static std::vector<std::string> driverNames() {

@@ -35,6 +35,9 @@ StatusOr<OpenedDevice> openDevice(const std::string &name,
                                   const std::vector<uint32_t> &functions,
                                   hal::DeviceOptions options);
 
+/// N of "cuda:N", 0 of "cuda"; MOE0002 for another name.
+StatusOr<int32_t> cudaOrdinal(const std::string &name);
+
 /// MOE0311 for a function without a variant for this kind of device.
 Status noCodeFor(const Artifact &artifact, const fb::Function &function,
                  fb::DeviceKind kind);
