@@ -142,6 +142,22 @@ static const Failure *findFailure(const Driver &driver, FunctionId id,
 
 thread_local bool moe::standin::inHostFunction = false;
 
+/// Whether the driver returns such an error ever after.
+static bool isSticky(CUresult result) {
+  switch (result) {
+  case CUDA_ERROR_ECC_UNCORRECTABLE:
+  case CUDA_ERROR_ILLEGAL_ADDRESS:
+  case CUDA_ERROR_LAUNCH_TIMEOUT:
+  case CUDA_ERROR_ASSERT:
+  case CUDA_ERROR_ILLEGAL_INSTRUCTION:
+  case CUDA_ERROR_MISALIGNED_ADDRESS:
+  case CUDA_ERROR_LAUNCH_FAILED:
+    return true;
+  default:
+    return false;
+  }
+}
+
 static CUresult checkNeeds(Call &call, unsigned needs) {
   if ((needs & Needs::Init) && !call.driver.initialised)
     return CUDA_ERROR_NOT_INITIALIZED;
@@ -181,6 +197,8 @@ CUresult moe::standin::enterCall(FunctionId id, unsigned needs,
   const Failure *failure = findFailure(driver, id, ++driver.calls[id]);
   bool now = failure && !failure->asynchronous;
   call.failing = now;
+  if (now && isSticky(failure->code) && currentContext())
+    currentContext()->sticky = failure->code;
   CUresult result = CUDA_SUCCESS;
   if (now && !(needs & Needs::Release))
     result = failure->code;

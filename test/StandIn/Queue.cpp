@@ -235,9 +235,12 @@ moe::standin::enqueue(const std::shared_ptr<Stream> &stream,
 
 CUresult moe::standin::submit(const std::shared_ptr<Stream> &stream,
                               Operation operation, CUresult injected) {
-  if (stream->capture)
-    return injected ? injected
-                    : captureOperation(*stream, std::move(operation));
+  if (stream->capture) {
+    // Comes when the graph runs.
+    if (injected)
+      operation.run = [injected] { return injected; };
+    return captureOperation(*stream, std::move(operation));
+  }
   if (stream->legacy) {
     // The legacy stream would have to wait for what is only being recorded.
     bool blocked = false;

@@ -123,6 +123,43 @@ TEST(StandInFaults, AsynchronousOnesComeLater) {
   }
 }
 
+TEST(StandInFaults, FatalOnesStay) {
+  Outcome outcome = run({{"FAIL", "cuEventRecord:1:719"}}, [](Api &api) {
+    Session session(api);
+    CUevent event = nullptr;
+    EXPECT_EQ(CUDA_SUCCESS, api.cuEventCreate(&event, 0));
+    EXPECT_EQ(CUDA_ERROR_LAUNCH_FAILED,
+              api.cuEventRecord(event, session.stream));
+    EXPECT_EQ(CUDA_ERROR_LAUNCH_FAILED,
+              api.cuEventRecord(event, session.stream));
+    EXPECT_EQ(CUDA_ERROR_LAUNCH_FAILED, api.cuEventDestroy_v2(event));
+    return 0;
+  });
+  EXPECT_TRUE(outcome.report.empty());
+}
+
+TEST(StandInFaults, OfACaptureComeWithTheReplay) {
+  Outcome outcome = run({{"FAIL", "cuLaunchKernel:1:async"}}, [](Api &api) {
+    Session session(api);
+    CUgraph graph = nullptr;
+    CUgraphExec exec = nullptr;
+    CUdeviceptr x = session.upload({1});
+    EXPECT_EQ(CUDA_SUCCESS, api.cuStreamBeginCapture_v2(session.stream, 2));
+    EXPECT_EQ(CUDA_SUCCESS, session.launchScale(x, 2, 1));
+    EXPECT_EQ(CUDA_SUCCESS, api.cuStreamEndCapture(session.stream, &graph));
+    EXPECT_EQ(CUDA_SUCCESS, api.cuGraphInstantiateWithFlags(&exec, graph, 0));
+    EXPECT_EQ(CUDA_SUCCESS, api.cuStreamSynchronize(session.stream));
+    EXPECT_EQ(CUDA_SUCCESS, api.cuGraphLaunch(exec, session.stream));
+    EXPECT_EQ(CUDA_ERROR_LAUNCH_FAILED,
+              api.cuStreamSynchronize(session.stream));
+    api.cuGraphExecDestroy(exec);
+    api.cuGraphDestroy(graph);
+    api.cuMemFree_v2(x);
+    return 0;
+  });
+  EXPECT_TRUE(outcome.report.empty());
+}
+
 TEST(StandInFaults, UseOfADestroyedObjectIsSeen) {
   Outcome outcome = run({}, [](Api &api) {
     Session session(api);
