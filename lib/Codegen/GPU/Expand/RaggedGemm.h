@@ -34,6 +34,22 @@ struct RowClass {
   int64_t accumulators() const { return warpRows * warpColumns / 32; }
 };
 
+/// The sums of a tile in shared memory, f32. Rows are spread, and chunks of
+/// four columns swizzled, so that neither the warps that store accumulators nor
+/// the threads that load groups of channels meet in a bank.
+struct SumsTile {
+  int64_t rows = 0, columns = 0;
+
+  int64_t pitch() const { return llvm::alignTo(columns, 32) + 8; }
+  int64_t bytes() const { return rows * pitch() * int64_t(sizeof(float)); }
+  /// Where a sum lies, in f32.
+  int64_t indexOf(int64_t row, int64_t column) const {
+    return row * pitch() + (column ^ (column / 32 % 4 * 4));
+  }
+  /// The same, emitted (i32).
+  Value index(Emit &e, Value row, Value column) const;
+};
+
 /// Everything about a ragged GEMM that is known at compile time. Channels are
 /// columns of out; columns are rows of the weights, `parts` for a channel.
 struct RaggedGemmShape {
@@ -68,9 +84,7 @@ struct RaggedGemmShape {
 
   SharedTile aTile(int64_t rows) const;
   SharedTile bTile() const;
-  /// f32 from one row of the sums of a tile to the next; lets the lanes of a
-  /// warp store theirs, eight columns of four rows, without conflicts.
-  int64_t sumsPitch() const { return llvm::alignTo(tileColumns, 32) + 8; }
+  SumsTile sumsTile() const;
   int64_t sharedBytes() const;
   /// Estimate for the largest class.
   int64_t registers() const;
@@ -90,6 +104,8 @@ struct AccumulatorLayout {
   static AccumulatorLayout get(const RaggedGemmShape &shape,
                                const RowClass &rowClass);
   int64_t size() const { return slots * tiles * width; }
+  /// Rows from one slot to the next.
+  int64_t slotRows() const { return isMma ? 8 : 4; }
   int64_t index(int64_t slot, int64_t tile, int64_t i) const;
   /// i32.
   Value row(Emit &e, Value lane, int64_t slot) const;

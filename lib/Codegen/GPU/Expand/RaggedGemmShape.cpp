@@ -77,11 +77,14 @@ SharedTile RaggedGemmShape::aTile(int64_t rows) const {
 
 SharedTile RaggedGemmShape::bTile() const { return aTile(tileColumns); }
 
+SumsTile RaggedGemmShape::sumsTile() const {
+  return {rowClasses().back().rows, tileColumns};
+}
+
 int64_t RaggedGemmShape::sharedBytes() const {
-  int64_t rows = rowClasses().back().rows;
   // The sums take the place of the stages.
-  return std::max(aTile(rows).bytes() + bTile().bytes(),
-                  rows * sumsPitch() * int64_t(sizeof(float)));
+  SharedTile a = aTile(rowClasses().back().rows);
+  return std::max(a.bytes() + bTile().bytes(), sumsTile().bytes());
 }
 
 int64_t RaggedGemmShape::registers() const {

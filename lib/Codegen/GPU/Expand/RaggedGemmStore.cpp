@@ -25,17 +25,27 @@ using namespace mlir::moe::gpu;
 static constexpr int64_t kGroup = 8;
 static constexpr int64_t kFloatsPerLoad = kChunkBytes / 4;
 
+Value SumsTile::index(Emit &e, Value row, Value column) const {
+  Value swizzle = e.mul(e.rem(e.div(column, 32), 4), 4);
+  return e.add(e.mul(row, pitch()), e.bitXor(column, swizzle));
+}
+
 void RaggedGemm::stageSums(Emit &e, const RowClass &rowClass, Value warpRow,
                            Value warpColumn, ValueRange sums) {
   auto layout = AccumulatorLayout::get(shape, rowClass);
   Type f32 = e.getF32Type();
+  SumsTile sumsTile = shape.sumsTile();
+  Value row = e.add(warpRow, layout.row(e, ctx.lane, 0));
   Value column = e.add(warpColumn, layout.column(e, ctx.lane));
+  SmallVector<Value> first;
+  for (int64_t tile = 0; tile < layout.tiles; ++tile)
+    first.push_back(e.address(
+        f32, sumsShared, sumsTile.index(e, row, e.add(column, tile * kGroup))));
+  // From one slot to the next all addresses move alike.
+  int64_t slotBytes = layout.slotRows() * sumsTile.pitch() * 4;
   for (int64_t slot = 0; slot < layout.slots; ++slot) {
-    Value row = e.add(warpRow, layout.row(e, ctx.lane, slot));
-    Value begin = e.address(f32, sumsShared,
-                            e.add(e.mul(row, shape.sumsPitch()), column));
     for (int64_t tile = 0; tile < layout.tiles; ++tile) {
-      Value address = e.offset(begin, tile * kGroup * int64_t(sizeof(float)));
+      Value address = e.offset(first[tile], slot * slotBytes);
       if (layout.width == 1) {
         e.storeAt(sums[layout.index(slot, tile, 0)], address);
         continue;
@@ -71,18 +81,19 @@ void RaggedGemm::storeResults(Emit &e, const RaggedTile &tile) {
     together /= 2;
   bool hasTail =
       channels % kGroup != 0 || shape.columns() % shape.tileColumns != 0;
+  SumsTile sumsTile = shape.sumsTile();
   auto load = VectorType::get(kFloatsPerLoad, e.getF32Type());
   auto store = VectorType::get(together, shape.element);
   e.forRange(
       ctx.thread, e.mul(tile.rows, groups), e.i32(shape.threads),
       [&](Emit &e, Value piece) {
         Value row = e.div(piece, groups), group = e.rem(piece, groups);
-        Value sums = e.address(
-            e.getF32Type(), sumsShared,
-            e.add(e.mul(row, shape.sumsPitch()), e.mul(group, kGroup * parts)));
+        Value column = e.mul(group, kGroup * parts);
         SmallVector<Value> values;
         for (int64_t i = 0; i < kGroup * parts; i += kFloatsPerLoad) {
-          Value loaded = e.loadAt(load, e.offset(sums, i * 4), kChunkBytes);
+          Value index = sumsTile.index(e, row, e.add(column, i));
+          Value loaded = e.loadAt(
+              load, e.address(e.getF32Type(), sumsShared, index), kChunkBytes);
           for (int64_t j = 0; j < kFloatsPerLoad; ++j)
             values.push_back(
                 LLVM::ExtractElementOp::create(e, loaded, e.i32(j)));

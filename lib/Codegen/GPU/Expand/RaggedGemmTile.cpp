@@ -32,7 +32,7 @@ AccumulatorLayout AccumulatorLayout::get(const RaggedGemmShape &shape,
   AccumulatorLayout layout;
   layout.isMma = hasMma(shape.element);
   layout.tiles = rowClass.warpColumns / kMmaN;
-  layout.slots = rowClass.warpRows / (layout.isMma ? 8 : 4);
+  layout.slots = rowClass.warpRows / layout.slotRows();
   layout.width = layout.isMma ? 2 : 1;
   return layout;
 }
@@ -45,8 +45,7 @@ int64_t AccumulatorLayout::index(int64_t slot, int64_t tile, int64_t i) const {
 }
 
 Value AccumulatorLayout::row(Emit &e, Value lane, int64_t slot) const {
-  return isMma ? e.add(e.div(lane, 4), slot * 8)
-               : e.add(e.div(lane, 8), slot * 4);
+  return e.add(e.div(lane, isMma ? 4 : 8), slot * slotRows());
 }
 
 Value AccumulatorLayout::column(Emit &e, Value lane) const {

@@ -131,6 +131,33 @@ TEST_F(BuilderTest, CopiesAreChecked) {
   EXPECT_EQ(copy.offsetOf(8 * 9 + 3), 9 * 128 + (3 ^ 1) * 16);
 }
 
+TEST_F(BuilderTest, SumsMeetInNoBank) {
+  for (int64_t columns : {16, 64, 96, 128, 160}) {
+    SumsTile sums{64, columns};
+    auto check = [&](int64_t lanes, int64_t bytes, auto place) {
+      std::vector<int64_t> addresses;
+      for (int64_t lane = 0; lane < lanes; ++lane) {
+        auto [row, column] = place(lane);
+        addresses.push_back(4 * sums.indexOf(row, column));
+      }
+      EXPECT_EQ(bankConflicts(addresses, bytes), 1) << columns;
+    };
+    for (int64_t tile = 0; tile < columns; tile += 8) {
+      // Accumulators of tensor cores, and those of f32.
+      check(32, 8, [&](int64_t lane) {
+        return std::pair(lane / 4, tile + lane % 4 * 2);
+      });
+      check(32, 4,
+            [&](int64_t lane) { return std::pair(lane / 8, tile + lane % 8); });
+    }
+    // Groups of eight channels, of one part and of two.
+    for (int64_t group : {8, 16})
+      for (int64_t first = 0; first < group; first += 4)
+        check(std::min<int64_t>(32, columns / group), 16,
+              [&](int64_t lane) { return std::pair(0, lane * group + first); });
+  }
+}
+
 TEST_F(BuilderTest, PipelineCountsAreChecked) {
   for (int64_t stages : {2, 3, 4, 7})
     EXPECT_EQ(diagnoseValue(PipelineSpec::of(stages)), "") << stages;
