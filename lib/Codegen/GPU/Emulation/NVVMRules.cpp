@@ -10,82 +10,14 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Retarget.h"
+#include "NVVMRules.h"
 
 #include "moe/Codegen/GPU/Emulation/Operations.h"
-
-#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
 using namespace mlir;
 using namespace mlir::moe::emulation;
 
-namespace {
-
-class Rules {
-public:
-  Rules() {
-    addSpecialRegisters();
-    addWarpRules();
-    addMatrixRules();
-    addBarrierRules();
-    addCpAsyncRules();
-    addMBarrierRules();
-    addTmaRules();
-    addWgmmaRules();
-    addFences();
-  }
-
-  const Rule *lookup(StringRef name) const {
-    auto found = rules.find(name);
-    return found == rules.end() ? nullptr : &found->second;
-  }
-
-private:
-  template <typename Op> void add(LogicalResult (*rule)(Rewrite &, Op)) {
-    rules[Op::getOperationName()] = [rule](Rewrite &r, Operation *op) {
-      return rule(r, cast<Op>(op));
-    };
-  }
-
-  /// A rule that only reads a field of moe_emu_thread.
-  template <typename Op> void addField(unsigned offset) {
-    rules[Op::getOperationName()] = [offset](Rewrite &r, Operation *) {
-      r.replace(r.field(offset, r.i32));
-      return success();
-    };
-  }
-
-  /// A rule that calls a function with no other argument.
-  template <typename Op> void addCall(const char *function) {
-    rules[Op::getOperationName()] = [function](Rewrite &r, Operation *) {
-      r.call(function, Type(), {});
-      r.erase();
-      return success();
-    };
-  }
-
-  /// A rule for what has no effect on the host.
-  template <typename Op> void addNothing() {
-    rules[Op::getOperationName()] = [](Rewrite &r, Operation *) {
-      r.erase();
-      return success();
-    };
-  }
-
-  void addSpecialRegisters();
-  void addWarpRules();
-  void addMatrixRules();
-  void addBarrierRules();
-  void addCpAsyncRules();
-  void addMBarrierRules();
-  void addTmaRules();
-  void addWgmmaRules();
-  void addFences();
-
-  llvm::StringMap<Rule> rules;
-};
-
-LogicalResult unsupported(Operation *op, StringRef what) {
+LogicalResult mlir::moe::emulation::unsupported(Operation *op, StringRef what) {
   return op->emitOpError("goes beyond the emulator, which has no ") << what;
 }
 
@@ -93,45 +25,45 @@ LogicalResult unsupported(Operation *op, StringRef what) {
 // Special registers
 //===----------------------------------------------------------------------===//
 
-constexpr unsigned kLane = offsetof(moe_emu_thread, laneid);
-constexpr unsigned kRank = offsetof(moe_emu_thread, cluster_ctarank);
-constexpr unsigned kRanks = offsetof(moe_emu_thread, cluster_nctarank);
+static constexpr unsigned kLane = offsetof(moe_emu_thread, laneid);
+static constexpr unsigned kRank = offsetof(moe_emu_thread, cluster_ctarank);
+static constexpr unsigned kRanks = offsetof(moe_emu_thread, cluster_nctarank);
 
-constexpr unsigned tidAt(unsigned dim) {
+static constexpr unsigned tidAt(unsigned dim) {
   return offsetof(moe_emu_thread, tid) + 4 * dim;
 }
-constexpr unsigned ntidAt(unsigned dim) {
+static constexpr unsigned ntidAt(unsigned dim) {
   return offsetof(moe_emu_thread, ntid) + 4 * dim;
 }
-constexpr unsigned ctaidAt(unsigned dim) {
+static constexpr unsigned ctaidAt(unsigned dim) {
   return offsetof(moe_emu_thread, ctaid) + 4 * dim;
 }
-constexpr unsigned nctaidAt(unsigned dim) {
+static constexpr unsigned nctaidAt(unsigned dim) {
   return offsetof(moe_emu_thread, nctaid) + 4 * dim;
 }
 
 /// The bit of the thread's lane.
-Value laneBit(Rewrite &r) {
+static Value laneBit(Rewrite &r) {
   return LLVM::ShlOp::create(r.b, r.loc, r.constant(1), r.field(kLane, r.i32));
 }
 
-Value lanesBelow(Rewrite &r) {
+static Value lanesBelow(Rewrite &r) {
   return LLVM::SubOp::create(r.b, r.loc, laneBit(r), r.constant(1));
 }
 
-Value complement(Rewrite &r, Value mask) {
+static Value complement(Rewrite &r, Value mask) {
   return LLVM::XOrOp::create(r.b, r.loc, mask, r.constant(-1));
 }
 
 /// Clusters lie along x, so the rank is the x of the block in the cluster.
-template <unsigned offset> LogicalResult perCluster(Rewrite &r) {
+template <unsigned offset> static LogicalResult perCluster(Rewrite &r) {
   r.replace(LLVM::UDivOp::create(r.b, r.loc, r.field(offset, r.i32),
                                  r.field(kRanks, r.i32))
                 .getResult());
   return success();
 }
 
-template <int value> LogicalResult fixed(Rewrite &r) {
+template <int value> static LogicalResult fixed(Rewrite &r) {
   r.replace(r.constant(value));
   return success();
 }
@@ -204,7 +136,7 @@ void Rules::addSpecialRegisters() {
 // Warps
 //===----------------------------------------------------------------------===//
 
-uint32_t encode(NVVM::ShflKind kind) {
+static uint32_t encode(NVVM::ShflKind kind) {
   switch (kind) {
   case NVVM::ShflKind::bfly:
     return MOE_EMU_SHFL_BFLY;
@@ -218,7 +150,7 @@ uint32_t encode(NVVM::ShflKind kind) {
   llvm_unreachable("all kinds are above");
 }
 
-uint32_t encode(NVVM::VoteSyncKind kind) {
+static uint32_t encode(NVVM::VoteSyncKind kind) {
   switch (kind) {
   case NVVM::VoteSyncKind::any:
     return MOE_EMU_VOTE_ANY;
@@ -256,7 +188,8 @@ std::optional<uint32_t> encode(NVVM::ReduxKind kind) {
 }
 
 /// The struct of a result and of whether it holds.
-Value pairWithFlag(Rewrite &r, Type type, Value result, Value flagAddress) {
+static Value pairWithFlag(Rewrite &r, Type type, Value result,
+                          Value flagAddress) {
   Value flag = LLVM::LoadOp::create(r.b, r.loc, r.i32, flagAddress);
   flag = LLVM::TruncOp::create(r.b, r.loc, r.i1, flag);
   Value pair = LLVM::UndefOp::create(r.b, r.loc, type);
@@ -266,7 +199,7 @@ Value pairWithFlag(Rewrite &r, Type type, Value result, Value flagAddress) {
                                      ArrayRef<int64_t>{1});
 }
 
-LogicalResult rewriteShfl(Rewrite &r, NVVM::ShflOp op) {
+static LogicalResult rewriteShfl(Rewrite &r, NVVM::ShflOp op) {
   Value value = op.getVal();
   bool isFloat = value.getType() == r.f32;
   if (isFloat)
@@ -282,7 +215,7 @@ LogicalResult rewriteShfl(Rewrite &r, NVVM::ShflOp op) {
   return success();
 }
 
-LogicalResult rewriteVote(Rewrite &r, NVVM::VoteSyncOp op) {
+static LogicalResult rewriteVote(Rewrite &r, NVVM::VoteSyncOp op) {
   Value result = r.call("moe_emu_vote", r.i32,
                         {r.constant(encode(op.getKind())), op.getMask(),
                          r.toInt(op.getPred(), r.i32)});
@@ -290,7 +223,7 @@ LogicalResult rewriteVote(Rewrite &r, NVVM::VoteSyncOp op) {
   return success();
 }
 
-LogicalResult rewriteMatch(Rewrite &r, NVVM::MatchSyncOp op) {
+static LogicalResult rewriteMatch(Rewrite &r, NVVM::MatchSyncOp op) {
   Value value = r.toInt(op.getVal(), r.i64);
   if (op.getKind() == NVVM::MatchSyncKind::any) {
     r.replace(r.call("moe_emu_match_any", r.i32, {op.getThreadMask(), value}));
@@ -303,7 +236,7 @@ LogicalResult rewriteMatch(Rewrite &r, NVVM::MatchSyncOp op) {
   return success();
 }
 
-LogicalResult rewriteRedux(Rewrite &r, NVVM::ReduxOp op) {
+static LogicalResult rewriteRedux(Rewrite &r, NVVM::ReduxOp op) {
   std::optional<uint32_t> kind = encode(op.getKind());
   if (!kind || op.getType() != r.i32)
     return unsupported(op, "redux.sync of floats");
@@ -334,14 +267,14 @@ void Rules::addWarpRules() {
 // Matrices in warps, conversions
 //===----------------------------------------------------------------------===//
 
-template <typename Op> LogicalResult checkMatrix(Op op) {
+template <typename Op> static LogicalResult checkMatrix(Op op) {
   if (op.getShape().getM() != 8 || op.getShape().getN() != 8 ||
       op.getEltType() != NVVM::LdStMatrixEltType::B16)
     return unsupported(op, "matrices other than 8 by 8 of 16-bit elements");
   return success();
 }
 
-LogicalResult rewriteLdMatrix(Rewrite &r, NVVM::LdMatrixOp op) {
+static LogicalResult rewriteLdMatrix(Rewrite &r, NVVM::LdMatrixOp op) {
   if (failed(checkMatrix(op)))
     return failure();
   Value out = r.slot(Rewrite::kOut, 4 * op.getNum());
@@ -353,7 +286,7 @@ LogicalResult rewriteLdMatrix(Rewrite &r, NVVM::LdMatrixOp op) {
   return success();
 }
 
-LogicalResult rewriteStMatrix(Rewrite &r, NVVM::StMatrixOp op) {
+static LogicalResult rewriteStMatrix(Rewrite &r, NVVM::StMatrixOp op) {
   if (failed(checkMatrix(op)))
     return failure();
   unsigned count = op.getSources().size();
@@ -367,7 +300,7 @@ LogicalResult rewriteStMatrix(Rewrite &r, NVVM::StMatrixOp op) {
   return success();
 }
 
-LogicalResult rewriteMma(Rewrite &r, NVVM::MmaOp op) {
+static LogicalResult rewriteMma(Rewrite &r, NVVM::MmaOp op) {
   NVVM::MMAShapeAttr shape = op.getShape();
   auto typeA = op.getMultiplicandAPtxType();
   auto typeB = op.getMultiplicandBPtxType();
@@ -405,7 +338,8 @@ LogicalResult rewriteMma(Rewrite &r, NVVM::MmaOp op) {
 }
 
 /// cvt.rn.{bf16,f16}x2.f32: the second operand becomes the low half.
-template <typename Op> LogicalResult rewritePairConversion(Rewrite &r, Op op) {
+template <typename Op>
+static LogicalResult rewritePairConversion(Rewrite &r, Op op) {
   if (op.getRnd() != NVVM::FPRoundingMode::RN || op.getRelu() ||
       op.getSat() != NVVM::SaturationMode::NONE)
     return unsupported(op, "conversions other than to the nearest");
@@ -424,7 +358,7 @@ template <typename Op> LogicalResult rewritePairConversion(Rewrite &r, Op op) {
 
 /// 1 / x with subnormal arguments and results as zeros. The GPU's result may
 /// be off by one unit in the last place.
-LogicalResult rewriteRcp(Rewrite &r, NVVM::RcpApproxFtzF32Op op) {
+static LogicalResult rewriteRcp(Rewrite &r, NVVM::RcpApproxFtzF32Op op) {
   auto flush = [&](Value value) -> Value {
     Value smallest = LLVM::ConstantOp::create(r.b, r.loc, r.f32,
                                               r.b.getF32FloatAttr(0x1p-126f));
@@ -455,7 +389,7 @@ void Rules::addMatrixRules() {
 // Barriers of blocks and clusters
 //===----------------------------------------------------------------------===//
 
-LogicalResult rewriteBarrier(Rewrite &r, NVVM::BarrierOp op) {
+static LogicalResult rewriteBarrier(Rewrite &r, NVVM::BarrierOp op) {
   Value id = r.orConstant(op.getBarrierId(), 0);
   Value count = r.orConstant(op.getNumberOfThreads(), 0);
   if (!op.getReductionOp()) {
@@ -501,271 +435,10 @@ void Rules::addBarrierRules() {
 }
 
 //===----------------------------------------------------------------------===//
-// cp.async
-//===----------------------------------------------------------------------===//
-
-void Rules::addCpAsyncRules() {
-  add<NVVM::CpAsyncOp>([](Rewrite &r, NVVM::CpAsyncOp op) {
-    r.call("moe_emu_cp_async", Type(),
-           {op.getDst(), op.getSrc(), r.constant(op.getSize()),
-            r.orConstant(op.getCpSize(), op.getSize())});
-    r.erase();
-    return success();
-  });
-  addCall<NVVM::CpAsyncCommitGroupOp>("moe_emu_cp_async_commit");
-  add<NVVM::CpAsyncWaitGroupOp>([](Rewrite &r, NVVM::CpAsyncWaitGroupOp op) {
-    r.call("moe_emu_cp_async_wait_group", Type(), r.constant(op.getN()));
-    r.erase();
-    return success();
-  });
-  add<NVVM::CpAsyncMBarrierArriveOp>(
-      [](Rewrite &r, NVVM::CpAsyncMBarrierArriveOp op) {
-        r.call("moe_emu_cp_async_mbarrier_arrive", Type(),
-               {op.getAddr(), r.constant(op.getNoinc())});
-        r.erase();
-        return success();
-      });
-}
-
-//===----------------------------------------------------------------------===//
-// mbarriers
-//===----------------------------------------------------------------------===//
-
-LogicalResult rewriteArrive(Rewrite &r, NVVM::MBarrierArriveOp op) {
-  if (op.getRelaxed())
-    return unsupported(op, "relaxed arrivals");
-  Value state = r.call("moe_emu_mbarrier_arrive", r.i64,
-                       {op.getAddr(), r.orConstant(op.getCount(), 1)});
-  r.replace(op->getNumResults() ? ValueRange(state) : ValueRange());
-  return success();
-}
-
-LogicalResult rewriteArriveExpectTx(Rewrite &r,
-                                    NVVM::MBarrierArriveExpectTxOp op) {
-  if (op.getRelaxed())
-    return unsupported(op, "relaxed arrivals");
-  if (op.getPredicate() && op->getNumResults())
-    return unsupported(op, "results of predicated arrivals");
-  Value state;
-  r.guarded(op.getPredicate(), [&] {
-    state = r.call("moe_emu_mbarrier_arrive_expect_tx", r.i64,
-                   {op.getAddr(), op.getTxcount()});
-  });
-  r.replace(op->getNumResults() ? ValueRange(state) : ValueRange());
-  return success();
-}
-
-/// A wait for a state (64 bits) or for a parity.
-template <typename Op>
-LogicalResult rewriteWait(Rewrite &r, Op op, const char *function) {
-  Value which = op.getStateOrPhase();
-  std::string name = function;
-  if (which.getType() == r.i32)
-    name += "_parity";
-  Value done = r.call(name, r.i32, {op.getAddr(), which});
-  r.replace(r.toInt(done, r.i1));
-  return success();
-}
-
-void Rules::addMBarrierRules() {
-  add(rewriteArrive);
-  add(rewriteArriveExpectTx);
-  add<NVVM::MBarrierInitOp>([](Rewrite &r, NVVM::MBarrierInitOp op) {
-    r.guarded(op.getPredicate(), [&] {
-      r.call("moe_emu_mbarrier_init", Type(), {op.getAddr(), op.getCount()});
-    });
-    r.erase();
-    return success();
-  });
-  add<NVVM::MBarrierInvalOp>([](Rewrite &r, NVVM::MBarrierInvalOp op) {
-    r.call("moe_emu_mbarrier_inval", Type(), op.getAddr());
-    r.erase();
-    return success();
-  });
-  add<NVVM::MBarrierExpectTxOp>([](Rewrite &r, NVVM::MBarrierExpectTxOp op) {
-    r.call("moe_emu_mbarrier_expect_tx", Type(),
-           {op.getAddr(), op.getTxcount()});
-    r.erase();
-    return success();
-  });
-  // The op is a loop around try_wait, so it returns when the phase is over.
-  add<NVVM::MBarrierTryWaitParityOp>(
-      [](Rewrite &r, NVVM::MBarrierTryWaitParityOp op) {
-        r.call("moe_emu_mbarrier_try_wait_parity", r.i32,
-               {op.getAddr(), op.getPhase()});
-        r.erase();
-        return success();
-      });
-  add<NVVM::MBarrierTryWaitOp>([](Rewrite &r, NVVM::MBarrierTryWaitOp op) {
-    return rewriteWait(r, op, "moe_emu_mbarrier_try_wait");
-  });
-  add<NVVM::MBarrierTestWaitOp>([](Rewrite &r, NVVM::MBarrierTestWaitOp op) {
-    return rewriteWait(r, op, "moe_emu_mbarrier_test_wait");
-  });
-}
-
-//===----------------------------------------------------------------------===//
-// TMA and bulk copies
-//===----------------------------------------------------------------------===//
-
-Value storeCoordinates(Rewrite &r, ValueRange coordinates) {
-  Value slot = r.slot(Rewrite::kCoordinates, 20);
-  for (auto [index, coordinate] : llvm::enumerate(coordinates))
-    LLVM::StoreOp::create(r.b, r.loc, coordinate, r.offset(slot, 4 * index));
-  return slot;
-}
-
-Value blockMask(Rewrite &r, Value multicastMask) {
-  return multicastMask ? r.toInt(multicastMask, r.i32) : r.constant(0);
-}
-
-LogicalResult
-rewriteTmaLoad(Rewrite &r, NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp op) {
-  if (op.getMode() != NVVM::TMALoadMode::TILE || op.getGroup())
-    return unsupported(op, "TMA loads other than of tiles");
-  r.guarded(op.getPredicate(), [&] {
-    Value coordinates = storeCoordinates(r, op.getCoordinates());
-    r.call("moe_emu_tma_load", Type(),
-           {op.getDstMem(), op.getTmaDescriptor(), op.getMbar(),
-            r.constant(op.getCoordinates().size()), coordinates,
-            blockMask(r, op.getMulticastMask())});
-  });
-  r.erase();
-  return success();
-}
-
-LogicalResult rewriteTmaStore(Rewrite &r,
-                              NVVM::CpAsyncBulkTensorSharedCTAToGlobalOp op) {
-  if (op.getMode() != NVVM::TMAStoreMode::TILE)
-    return unsupported(op, "TMA stores other than of tiles");
-  r.guarded(op.getPredicate(), [&] {
-    Value coordinates = storeCoordinates(r, op.getCoordinates());
-    r.call("moe_emu_tma_store", Type(),
-           {op.getTmaDescriptor(), op.getSrcMem(),
-            r.constant(op.getCoordinates().size()), coordinates});
-  });
-  r.erase();
-  return success();
-}
-
-/// The tensor map of the GPU has the type of the elements, the op has not: the
-/// builder of kernels leaves it in an attribute.
-std::optional<uint32_t> elementType(Operation *op) {
-  auto type = op->getAttrOfType<TypeAttr>("moe.element_type");
-  if (!type)
-    return std::nullopt;
-  if (type.getValue().isBF16())
-    return MOE_EMU_BF16;
-  if (type.getValue().isF16())
-    return MOE_EMU_F16;
-  if (type.getValue().isF32())
-    return MOE_EMU_F32;
-  if (type.getValue().isInteger(32))
-    return MOE_EMU_S32;
-  return std::nullopt;
-}
-
-LogicalResult rewriteTmaReduce(Rewrite &r, NVVM::CpAsyncBulkTensorReduceOp op) {
-  std::optional<uint32_t> type = elementType(op);
-  if (op.getMode() != NVVM::TMAStoreMode::TILE ||
-      op.getRedKind() != NVVM::TMAReduxKind::ADD || !type)
-    return unsupported(op, "TMA reductions other than sums of tiles with "
-                           "`moe.element_type` bf16, f16, f32 or i32");
-  Value coordinates = storeCoordinates(r, op.getCoordinates());
-  r.call("moe_emu_tma_reduce_add", Type(),
-         {op.getTmaDescriptor(), op.getSrcMem(),
-          r.constant(op.getCoordinates().size()), coordinates,
-          r.constant(*type)});
-  r.erase();
-  return success();
-}
-
-LogicalResult rewriteBulkStore(Rewrite &r,
-                               NVVM::CpAsyncBulkSharedCTAToGlobalOp op) {
-  if (op.getByteMask())
-    return unsupported(op, "byte masks");
-  r.call("moe_emu_bulk_store", Type(),
-         {op.getDstMem(), op.getSrcMem(), op.getSize()});
-  r.erase();
-  return success();
-}
-
-void Rules::addTmaRules() {
-  add(rewriteTmaLoad);
-  add(rewriteTmaStore);
-  add(rewriteTmaReduce);
-  add(rewriteBulkStore);
-  add<NVVM::CpAsyncBulkGlobalToSharedClusterOp>(
-      [](Rewrite &r, NVVM::CpAsyncBulkGlobalToSharedClusterOp op) {
-        r.call("moe_emu_bulk_load", Type(),
-               {op.getDstMem(), op.getSrcMem(), op.getSize(), op.getMbar(),
-                blockMask(r, op.getMulticastMask())});
-        r.erase();
-        return success();
-      });
-  addCall<NVVM::CpAsyncBulkCommitGroupOp>("moe_emu_bulk_commit");
-  add<NVVM::CpAsyncBulkWaitGroupOp>(
-      [](Rewrite &r, NVVM::CpAsyncBulkWaitGroupOp op) {
-        r.call("moe_emu_bulk_wait", Type(),
-               {r.constant(op.getGroup()),
-                r.constant(op.getRead().value_or(false))});
-        r.erase();
-        return success();
-      });
-}
-
-//===----------------------------------------------------------------------===//
-// wgmma
-//===----------------------------------------------------------------------===//
-
-LogicalResult rewriteWgmma(Rewrite &r, NVVM::WgmmaMmaAsyncOp op) {
-  NVVM::WGMMATypes type = op.getTypeA();
-  if ((type != NVVM::WGMMATypes::bf16 && type != NVVM::WGMMATypes::f16) ||
-      op.getTypeB() != type || op.getTypeD() != NVVM::WGMMATypes::f32)
-    return unsupported(op,
-                       "wgmma other than of bf16 or f16 with f32 accumulators");
-  unsigned n = op.getShape().getN();
-  uint32_t flags = 0;
-  if (op.getLayoutA() == NVVM::MMALayout::col)
-    flags |= MOE_EMU_WGMMA_A_MN;
-  if (op.getLayoutB() == NVVM::MMALayout::row)
-    flags |= MOE_EMU_WGMMA_B_MN;
-  if (op.getScaleD() == NVVM::WGMMAScaleOut::zero)
-    flags |= MOE_EMU_WGMMA_ZERO;
-  if (op.getScaleA() == NVVM::WGMMAScaleIn::neg)
-    flags |= MOE_EMU_WGMMA_NEGATE_A;
-  if (op.getScaleB() == NVVM::WGMMAScaleIn::neg)
-    flags |= MOE_EMU_WGMMA_NEGATE_B;
-  Value in = r.slot(Rewrite::kIn, 2 * n), out = r.slot(Rewrite::kOut, 2 * n);
-  LLVM::StoreOp::create(r.b, r.loc, op.getInouts(), in, /*alignment=*/4);
-  r.call(
-      "moe_emu_wgmma", Type(),
-      {r.constant(type == NVVM::WGMMATypes::bf16 ? MOE_EMU_BF16 : MOE_EMU_F16),
-       r.constant(n), r.constant(flags), op.getDescriptorA(), r.null(),
-       op.getDescriptorB(), in, out});
-  r.replace(LLVM::LoadOp::create(r.b, r.loc, op.getResults().getType(), out,
-                                 /*alignment=*/4)
-                .getResult());
-  return success();
-}
-
-void Rules::addWgmmaRules() {
-  add(rewriteWgmma);
-  addCall<NVVM::WgmmaFenceAlignedOp>("moe_emu_wgmma_fence");
-  addCall<NVVM::WgmmaGroupSyncAlignedOp>("moe_emu_wgmma_commit");
-  add<NVVM::WgmmaWaitGroupSyncOp>(
-      [](Rewrite &r, NVVM::WgmmaWaitGroupSyncOp op) {
-        r.call("moe_emu_wgmma_wait", Type(), r.constant(op.getGroup()));
-        r.erase();
-        return success();
-      });
-}
-
-//===----------------------------------------------------------------------===//
 // Fences, hints
 //===----------------------------------------------------------------------===//
 
-LogicalResult rewriteFenceProxy(Rewrite &r, NVVM::FenceProxyOp op) {
+static LogicalResult rewriteFenceProxy(Rewrite &r, NVVM::FenceProxyOp op) {
   switch (op.getKind()) {
   case NVVM::ProxyKind::async:
   case NVVM::ProxyKind::async_global:
@@ -790,8 +463,6 @@ void Rules::addFences() {
   addNothing<NVVM::CpAsyncBulkTensorPrefetchOp>();
   addNothing<NVVM::GriddepcontrolOp>();
 }
-
-} // namespace
 
 const Rule *mlir::moe::emulation::lookupNVVMRule(StringRef name) {
   static const Rules rules;

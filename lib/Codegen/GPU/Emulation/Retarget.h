@@ -22,6 +22,9 @@
 
 namespace mlir::moe::emulation {
 
+/// Address spaces of NVPTX.
+enum : unsigned { kShared = 3, kLocal = 5 };
+
 /// Rewrites a module that holds `llvm` and `nvvm` ops only, in place.
 class Retargeter {
 public:
