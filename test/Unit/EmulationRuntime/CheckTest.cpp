@@ -123,6 +123,11 @@ TEST(Check, WriteToReadOnly) {
 
 /// Local memory and parameters are no global buffers, but may be accessed.
 TEST(Check, LocalsAndParameters) {
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+  GTEST_SKIP() << "AddressSanitizer moves locals off the stack";
+#endif
+#endif
   std::vector<uint32_t> a(4);
   std::vector<MemoryRange> memory = {{a.data(), 16, true, "a"}};
   expectClean(

@@ -102,7 +102,8 @@ struct AsyncCopy {
   void land() {
     if (landed)
       return;
-    std::memcpy(shared, global, sourceBytes);
+    if (sourceBytes)
+      std::memcpy(shared, global, sourceBytes);
     std::memset(shared + sourceBytes, 0, bytes - sourceBytes);
     landed = true;
   }
@@ -118,7 +119,7 @@ struct BulkRead {
 struct Fiber {
   moe_emu_thread thread; // first: operations get a pointer to it
   Machine *machine;
-  void *stackPointer;
+  StackContext context;
   uint8_t *stack;
   const char *waitSite;
   Wait wait;
@@ -482,8 +483,9 @@ public:
   ClockPool clocks;
   std::vector<std::unique_ptr<MBarrier>> mbarriers;
   uint32_t mbarrierCount = 0;
-  /// Space for operands of wgmma.
+  /// Space for operands of wgmma, and the clock of its threads.
   std::vector<float> scratch;
+  ClockRef wgmmaClock;
 
 private:
   void switchNext(Fiber &fiber);
@@ -494,7 +496,11 @@ private:
   void reportDeadlock();
   bool reportDivergence();
   bool reportTransactions();
-  std::string waitCounts() const;
+  /// Not a string: it may be on a stack that is given up.
+  struct Text {
+    char text[256];
+  };
+  Text waitCounts() const;
   void addFinding(FindingKind kind, const Fiber &fiber, const char *site,
                   uint64_t address, std::string message);
   void startCluster(uint64_t cluster);
@@ -508,7 +514,7 @@ private:
   uint32_t readyHead = 0, readyTail = 0, readyMask = 0;
   uint64_t idleTurns = 0;
   uint64_t accessBudget = 0;
-  void *mainStackPointer = nullptr;
+  StackContext mainContext;
   uint64_t rng = 1;
   uint32_t epochBits = 16;
   std::vector<uint32_t> agentEpochs;

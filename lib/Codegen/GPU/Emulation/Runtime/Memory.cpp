@@ -8,6 +8,8 @@
 
 #include "Machine.h"
 
+#include <cstdio>
+
 namespace moe::emu {
 
 /// Atomics of one turn after which others get a chance: they may be a lock.
@@ -110,20 +112,26 @@ void Machine::checkGlobal(Fiber &fiber, const void *address, uint64_t bytes,
   auto after = std::upper_bound(
       ranges.begin(), ranges.end(), begin,
       [](uintptr_t value, const Range &r) { return value < r.begin; });
-  std::string hint;
+  // No strings here: what is on the stack is never destroyed.
+  char hint[256] = "";
+  int length = 0;
   if (after != ranges.begin()) {
     const Range &below = *(after - 1);
     if (begin - below.begin < 2 * (below.end - below.begin) + 4096)
-      hint = "; '" + below.name + "' of " +
-             std::to_string(below.end - below.begin) + " bytes, offset " +
-             std::to_string(begin - below.begin);
+      length = std::snprintf(
+          hint, sizeof hint, "; '%.80s' of %llu bytes, offset %llu",
+          below.name.c_str(),
+          static_cast<unsigned long long>(below.end - below.begin),
+          static_cast<unsigned long long>(begin - below.begin));
   }
   if (after != ranges.end() && after->begin - begin < 4096)
-    hint += "; " + std::to_string(after->begin - begin) + " bytes before '" +
-            after->name + "'";
+    std::snprintf(hint + length, sizeof hint - length,
+                  "; %llu bytes before '%.80s'",
+                  static_cast<unsigned long long>(after->begin - begin),
+                  after->name.c_str());
   fatal(FindingKind::OutOfBoundsGlobal, fiber, site, begin,
         "%s of %llu bytes at %p is in no buffer of the launch%s", what,
-        static_cast<unsigned long long>(bytes), address, hint.c_str());
+        static_cast<unsigned long long>(bytes), address, hint);
 }
 
 //===----------------------------------------------------------------------===//

@@ -14,6 +14,8 @@
 
 #include "Machine.h"
 
+#include <cstdio>
+
 #include <sys/mman.h>
 
 namespace moe::emu {
@@ -21,7 +23,7 @@ namespace moe::emu {
 /// Turns per thread in which all only polled before they count as stuck.
 static constexpr uint64_t kMaxIdleTurns = 2048;
 /// Checked accesses of one turn before the thread counts as stuck.
-static constexpr uint64_t kMaxAccesses = 1ull << 26;
+static constexpr uint64_t kMaxAccesses = 1ull << 25;
 /// Different mbarriers of a block that the race detector tells apart.
 static constexpr uint32_t kMBarrierAgents = 32;
 
@@ -112,6 +114,7 @@ void Machine::finish() {
     *mbarriers[i] = MBarrier();
   mbarrierCount = 0;
   queue.clear();
+  wgmmaClock = ClockRef();
   clocks.reset(launchFibers + agents);
 }
 
@@ -168,7 +171,8 @@ void Machine::startCluster(uint64_t cluster) {
       thread.cluster_nctarank = launch->cluster;
       fiber.machine = this;
       fiber.stack = stacks[index];
-      fiber.stackPointer = prepareStack(fiber.stack, index, runFiber, &fiber);
+      fiber.context = {prepareStack(fiber.stack, index, runFiber, &fiber),
+                       fiber.stack, kStackBytes, nullptr};
       fiber.waitSite = "";
       fiber.index = index;
       fiber.block = block;
@@ -199,7 +203,8 @@ void Machine::runCluster(uint64_t cluster) {
   startCluster(cluster);
   Fiber *first = pickReady();
   ++switches;
-  moe_emu_switch_stack(&mainStackPointer, first->stackPointer);
+  mainContext.bottom = nullptr;
+  switchStack(mainContext, first->context, false);
   if (!launch->stop.load(std::memory_order_relaxed))
     endCluster();
 }
@@ -231,6 +236,9 @@ void Machine::endCluster() {
 
 void Machine::runFiber(void *argument) {
   Fiber &fiber = *static_cast<Fiber *>(argument);
+  // The first thread of a cluster is entered from the stack of the OS thread.
+  StackContext &main = fiber.machine->mainContext;
+  enteredStack(main.bottom ? nullptr : &main);
   const LaunchConfig &config = fiber.machine->launch->config;
   config.kernel->entry(&fiber.thread, config.params);
   fiber.machine->exitFiber(fiber);
@@ -290,15 +298,15 @@ void Machine::switchNext(Fiber &fiber) {
   accessBudget = kMaxAccesses;
   while (readyHead == readyTail && !queue.empty())
     runQueued();
-  void *next = mainStackPointer;
+  StackContext *next = &mainContext;
   if (readyHead != readyTail) {
     Fiber *other = pickReady();
     if (other == &fiber)
       return;
-    next = other->stackPointer;
+    next = &other->context;
   }
   ++switches;
-  moe_emu_switch_stack(&fiber.stackPointer, next);
+  switchStack(fiber.context, *next, fiber.wait == Wait::Exited);
 }
 
 void Machine::yield(Fiber &fiber, const char *site) {
@@ -314,12 +322,12 @@ void Machine::yield(Fiber &fiber, const char *site) {
 
 void Machine::noProgress(Fiber &fiber, const char *site) {
   fatal(FindingKind::Deadlock, fiber, site, 0,
-        "the thread polls or loops without end; %s", waitCounts().c_str());
+        "the thread polls or loops without end; %s", waitCounts().text);
 }
 
 void Machine::leave(Fiber &fiber) {
   launch->stop = true;
-  moe_emu_switch_stack(&fiber.stackPointer, mainStackPointer);
+  switchStack(fiber.context, mainContext, true);
   __builtin_unreachable();
 }
 
@@ -331,18 +339,22 @@ static const char *const kWaitNames[kWaitKinds] = {
     "ready",        "at warp operations", "at barriers", "at cluster barriers",
     "at mbarriers", "at wgmma",           "exited"};
 
-std::string Machine::waitCounts() const {
+Machine::Text Machine::waitCounts() const {
   uint32_t counts[kWaitKinds] = {};
   for (const Fiber &fiber : fibers)
     ++counts[unsigned(fiber.wait)];
-  std::string text;
+  Text result;
+  int length = std::snprintf(result.text, sizeof result.text,
+                             "of %u threads: ", launchFibers);
+  const char *separator = "";
   for (unsigned i = 0; i < kWaitKinds; ++i) {
     if (!counts[i])
       continue;
-    text += (text.empty() ? "" : ", ") + std::to_string(counts[i]) + " " +
-            kWaitNames[i];
+    length += std::snprintf(result.text + length, sizeof result.text - length,
+                            "%s%u %s", separator, counts[i], kWaitNames[i]);
+    separator = ", ";
   }
-  return "of " + std::to_string(launchFibers) + " threads: " + text;
+  return result;
 }
 
 static const char *waitPlace(const Fiber &fiber) {
@@ -369,7 +381,7 @@ bool Machine::reportDivergence() {
                unsigned(__builtin_popcount(meeting.mask & warp.present)),
                warp.lanes[lane].local, waitPlace(warp.lanes[lane]),
                *warp.lanes[lane].waitSite ? ": " : "",
-               warp.lanes[lane].waitSite, waitCounts().c_str());
+               warp.lanes[lane].waitSite, waitCounts().text);
         return true;
       }
   for (uint32_t i = 0; i < barriers.size(); ++i) {
@@ -393,7 +405,7 @@ bool Machine::reportDivergence() {
                "%u of %u threads of warp %u reached barrier %u; thread %u "
                "%s; %s",
                arrivals.count, lanes, w, i % kBarriers, other.local,
-               waitPlace(other), waitCounts().c_str());
+               waitPlace(other), waitCounts().text);
         return true;
       }
     }
@@ -406,7 +418,7 @@ bool Machine::reportDivergence() {
                           index % groupsPerBlock * kWarpgroup];
     report(FindingKind::DivergentCollective, first, group.site, 0,
            "%u of 128 threads of the warpgroup reached wgmma; %s",
-           group.arrived, waitCounts().c_str());
+           group.arrived, waitCounts().text);
     return true;
   }
   return false;
@@ -426,7 +438,7 @@ bool Machine::reportTransactions() {
            barrier.offset, static_cast<long long>(std::abs(barrier.bytes)),
            barrier.bytes > 0 ? "that it expects never come"
                              : "came that it does not expect",
-           waitCounts().c_str());
+           waitCounts().text);
     return true;
   }
   return false;
@@ -448,7 +460,7 @@ void Machine::reportDeadlock() {
                std::to_string(barrier.count) + " arrivals missing)";
     }
     report(FindingKind::Deadlock, fiber, fiber.waitSite, 0,
-           "nobody can go on; %s%s", waitCounts().c_str(), detail.c_str());
+           "nobody can go on; %s%s", waitCounts().text, detail.c_str());
     return;
   }
 }

@@ -127,7 +127,7 @@ static void multiply(Machine &machine, Fiber &last, Warpgroup &group) {
 
   Reader reader{
       machine, last, {nullptr, ~0u, 0}, group.site, group.type == MOE_EMU_F16};
-  ClockRef all;
+  ClockRef &all = machine.wgmmaClock;
   if (machine.check) {
     // One elected arrival per warpgroup is the convention of pipelines, so the
     // operation orders the memory of its threads.
