@@ -168,7 +168,8 @@ moe::buildMetadata(ModuleOp module, const moert::VerifiedPlan &plan,
       {"numerics", attributeOr("moe.numerics", "default")},
       {"weights", std::move(weights)},
       {"functions", std::move(functions)},
-      {"plan_xxh3", moert::xxh3Hex(planBytes.data(), planBytes.size())}};
+      {"plan_xxh3", moert::xxh3Hex(planBytes.data(), planBytes.size())},
+      {"text_xxh3", std::string(kHashDigits, '0')}};
   if (!gpu.empty()) {
     root["gpu"] = std::move(gpu);
     root["offloading_xxh3"] =

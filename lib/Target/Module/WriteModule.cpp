@@ -221,6 +221,8 @@ LogicalResult ModuleWriter::write() {
           ArrayRef(reinterpret_cast<const char *>(data.data()), data.size()),
           sections, temporary)))
     return failure();
+  if (moert::Status status = sealCode(temporary); !status.ok())
+    return fail(std::move(status));
   if (modeName == "packed")
     if (moert::Status status = moert::writePackedWeights(
             ***plan, *checkpoint, output + ".weights.safetensors");

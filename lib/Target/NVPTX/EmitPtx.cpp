@@ -115,7 +115,9 @@ static LogicalResult checkSymbols(Location loc, StringRef arch, StringRef ptx) {
 }
 
 LogicalResult nvptx::emitPtx(mlir::gpu::GPUModuleOp cut,
-                             const moe::gpu::ArchInfo &arch, std::string &ptx) {
+                             const moe::gpu::ArchInfo &arch,
+                             const llvm::StringMap<int64_t> &blocks,
+                             std::string &ptx) {
   Location loc = cut.getLoc();
   std::unique_ptr<llvm::TargetMachine> machine = createTargetMachine(loc, arch);
   if (!machine)
@@ -126,9 +128,9 @@ LogicalResult nvptx::emitPtx(mlir::gpu::GPUModuleOp cut,
     Operation *copy = b.clone(op);
     // Otherwise ptxas makes its own guess, and may spill for blocks that are
     // not meant to share a multiprocessor.
-    auto config = copy->getAttrOfType<GpuConfigAttr>("moe.config");
-    if (config && !copy->hasAttr("nvvm.minctasm"))
-      copy->setAttr("nvvm.minctasm", b.getI32IntegerAttr(config.getBlocks()));
+    if (auto func = dyn_cast<LLVM::LLVMFuncOp>(copy))
+      if (auto found = blocks.find(func.getSymName()); found != blocks.end())
+        func->setAttr("nvvm.minctasm", b.getI32IntegerAttr(found->second));
   }
   if (failed(lowerPtxOps(*inner)))
     return cut.emitError("ops cannot be lowered to LLVM");

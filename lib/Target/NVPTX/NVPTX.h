@@ -35,10 +35,12 @@ struct CutOpInfo {
 /// Null for an op that no cut module may hold.
 const CutOpInfo *findCutOp(StringRef name);
 
-/// The PTX of a cut module. Reports a diagnostic when LLVM rejects it or it
-/// would need another library. `cut` stays as it is.
+/// The PTX of a cut module. `blocks` says of kernels how many blocks are meant
+/// to share a multiprocessor, by which ptxas limits their registers. Reports a
+/// diagnostic when LLVM rejects the code or it would need another library.
+/// `cut` stays as it is.
 LogicalResult emitPtx(mlir::gpu::GPUModuleOp cut, const gpu::ArchInfo &arch,
-                      std::string &ptx);
+                      const llvm::StringMap<int64_t> &blocks, std::string &ptx);
 
 /// What `ptxas -v` says about one kernel.
 struct KernelUsage {

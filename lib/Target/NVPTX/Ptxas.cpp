@@ -52,12 +52,15 @@ static Status cannotWrite(StringRef path, std::error_code error) {
       .fix("make room, or set TMPDIR to another folder");
 }
 
+/// Longest run of ptxas; kernels of real models take it a few seconds.
+static constexpr unsigned kSeconds = 600;
+
 /// Runs a program whose output, both streams, goes to `output`.
 static int execute(StringRef program, ArrayRef<StringRef> args,
                    StringRef output, std::string &message) {
   std::optional<StringRef> redirects[] = {StringRef(), output, output};
   return sys::ExecuteAndWait(program, args, /*Env=*/std::nullopt, redirects,
-                             /*SecondsToWait=*/0, /*MemoryLimit=*/0, &message);
+                             kSeconds, /*MemoryLimit=*/0, &message);
 }
 
 moert::StatusOr<Ptxas> Ptxas::find(StringRef path) {

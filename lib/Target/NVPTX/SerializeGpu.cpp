@@ -36,7 +36,7 @@ struct Kernel {
   LLVM::LLVMFuncOp func;
   std::string name;
   GpuConfigAttr config;
-  int64_t args = 0, shared = 0, scratch = 0;
+  int64_t args = 0, blocks = 0, shared = 0, scratch = 0;
   KernelUsage usage;
 };
 
@@ -137,6 +137,7 @@ private:
       kernel.func = func;
       kernel.name = kernelName.str();
       kernel.config = config;
+      kernel.blocks = config.getBlocks();
       // Status and scratch are ours.
       kernel.args = func.getNumArguments() - 2;
       kernel.shared = shared.getInt();
@@ -167,36 +168,15 @@ private:
     // Before anything can fail: this is what one looks at then.
     if (failed(saveText(target)))
       return failure();
-    if (failed(emitPtx(target.cut, *target.arch, target.ptx)) ||
-        failed(save(target, ".ptx", target.ptx)))
-      return failure();
-    StringRef arch = target.arch->name;
-    if (assembler.found()) {
-      Status status = assembler.run(arch, target.ptx, target.cubin, target.log);
-      if (failed(save(target, ".ptxas.log", target.log)))
+    do {
+      llvm::StringMap<int64_t> blocks;
+      for (Kernel &kernel : target.kernels)
+        blocks[kernel.func.getSymName()] = kernel.blocks;
+      if (failed(emitPtx(target.cut, *target.arch, blocks, target.ptx)) ||
+          failed(save(target, ".ptx", target.ptx)) ||
+          (assembler.found() && failed(assemble(target, assembler))))
         return failure();
-      if (!status.ok())
-        return fail(target.cut, std::move(status));
-      if (failed(save(target, ".cubin", target.cubin)))
-        return failure();
-      PtxasReport report = parsePtxasLog(target.log);
-      if (!report.fatalWarnings.empty())
-        return fail(
-            target.cut,
-            Status::error(112, "wgmma is not pipelined on " + arch.str())
-                .because("ptxas says: " + report.fatalWarnings[0]));
-      for (Kernel &kernel : target.kernels) {
-        auto usage = report.kernels.find(kernel.func.getSymName());
-        if (usage == report.kernels.end() || !usage->second.registers)
-          return fail(target.cut,
-                      Status::error(111, "ptxas says nothing about kernel '" +
-                                             kernel.name + "' for " +
-                                             arch.str())
-                          .fix("use ptxas of CUDA 12.8 or newer "
-                               "(--ptxas=PATH)"));
-        kernel.usage = usage->second;
-      }
-    }
+    } while (shareLess(target));
     int64_t declared = declaredShared(target.cut);
     for (Kernel &kernel : target.kernels)
       if (failed(checkLimits(kernel, *target.arch,
@@ -204,6 +184,46 @@ private:
                                                : declared)))
         return failure();
     return saveEmulated(target);
+  }
+
+  /// Fills in the cubin and what the assembler says of each kernel.
+  LogicalResult assemble(Target &target, const Ptxas &assembler) {
+    StringRef arch = target.arch->name;
+    Status status = assembler.run(arch, target.ptx, target.cubin, target.log);
+    if (failed(save(target, ".ptxas.log", target.log)))
+      return failure();
+    if (!status.ok())
+      return fail(target.cut, std::move(status));
+    if (failed(save(target, ".cubin", target.cubin)))
+      return failure();
+    PtxasReport report = parsePtxasLog(target.log);
+    if (!report.fatalWarnings.empty())
+      return fail(target.cut,
+                  Status::error(112, "wgmma is not pipelined on " + arch.str())
+                      .because("ptxas says: " + report.fatalWarnings[0]));
+    for (Kernel &kernel : target.kernels) {
+      auto usage = report.kernels.find(kernel.func.getSymName());
+      if (usage == report.kernels.end() || !usage->second.registers)
+        return fail(target.cut,
+                    Status::error(111, "ptxas says nothing about kernel '" +
+                                           kernel.name + "' for " + arch.str())
+                        .fix("use ptxas of CUDA 12.8 or newer "
+                             "(--ptxas=PATH)"));
+      kernel.usage = usage->second;
+    }
+    return success();
+  }
+
+  /// Lets kernels that spill share a multiprocessor with fewer blocks, which
+  /// leaves them more registers. Whether there are such kernels.
+  static bool shareLess(Target &target) {
+    bool any = false;
+    for (Kernel &kernel : target.kernels)
+      if (kernel.usage.spillBytes && kernel.blocks > 1) {
+        kernel.blocks /= 2;
+        any = true;
+      }
+    return any;
   }
 
   /// Shared memory of all variables of a fixed size.
@@ -265,7 +285,7 @@ private:
       attrs.set("accumulation",
                 b.getStringAttr(kernel.config.getAccumulation()));
       set("args", kernel.args);
-      set("blocks", kernel.config.getBlocks());
+      set("blocks", kernel.blocks);
       set("scratch", kernel.scratch);
       set("shared", kernel.shared);
       set("threads", kernel.config.getThreads());

@@ -48,6 +48,13 @@
 // RUN: moe-inspect kernels %t/a.moe | FileCheck %s --check-prefix=KERNELS
 // KERNELS: double
 
+// The reader checks the hash of the images.
+// RUN: llvm-objcopy --dump-section=.llvm.offloading=%t/images %t/a.moe
+// RUN: %python %S/../../Tools/moe-compile/flip_last_byte.py %t/images
+// RUN: llvm-objcopy --update-section=.llvm.offloading=%t/images %t/a.moe %t/broken.moe
+// RUN: not moe-inspect summary %t/broken.moe 2>&1 | FileCheck %s --check-prefix=BROKEN
+// BROKEN: error[MOE0303]: artifact is damaged: the checksum of its GPU images does not match
+
 // Without the assembler the plan says what the compiler knows.
 // RUN: moe-opt %s -moe-serialize-gpu=ptxas=none -moe-serialize-kernels -o %t/ptx.mlir
 // RUN: moe-opt %t/ptx.mlir --moe-write-module="output=%t/c.moe" -o /dev/null

@@ -44,6 +44,14 @@
 // META: "fingerprint": "{{[0-9a-f]+}}"
 // META: "mode": "external"
 
+// The reader checks every hash, that of the code too.
+// RUN: moe-inspect summary %t/a.moe
+// RUN: llvm-objcopy --dump-section=.text=%t/text %t/a.moe
+// RUN: %python %S/../../Tools/moe-compile/flip_last_byte.py %t/text
+// RUN: llvm-objcopy --update-section=.text=%t/text %t/a.moe %t/broken.moe
+// RUN: not moe-inspect summary %t/broken.moe 2>&1 | FileCheck %s --check-prefix=BROKEN
+// BROKEN: error[MOE0303]: artifact is damaged: the checksum of its code does not match
+
 // Packed: a file beside the artifact. Embedded: a section in it.
 // RUN: %python %S/Inputs/make_weights.py %t/w.safetensors scale:8
 // RUN: sed 's/moe.numerics = "strict"/moe.numerics = "strict", moe.weights = "packed"/' %t/target.mlir > %t/packed.mlir

@@ -13,6 +13,13 @@
 // RUN: moe-opt %t/temps/sm_80.cut.mlir -moe-verify-cut -moe-serialize-gpu="ptxas=none save-temps=%t/again" -o /dev/null
 // RUN: cmp %t/temps/sm_80.ptx %t/again/sm_80.ptx
 
+// A kernel that spills for its neighbours gets fewer.
+// RUN: env FAKE_PTXAS=crowded moe-opt %s -moe-serialize-gpu=ptxas=%S/Inputs/ptxas | FileCheck %s --check-prefix=CROWDED
+// CROWDED: plan.binary @sm_80_ptx
+// CROWDED-SAME: args = 3 : i64, blocks = 1 : i64
+// CROWDED: plan.binary @sm_80_cubin
+// CROWDED-SAME: args = 3 : i64, blocks = 1 : i64
+
 // Without the assembler: PTX only, and a warning.
 // RUN: env CUDA_HOME=%t PATH=%llvm_tools %moe_obj_root/bin/moe-opt %s -moe-serialize-gpu 2> %t/warning | FileCheck %s --check-prefix=ONLY
 // RUN: FileCheck %s --check-prefix=WARNING --input-file=%t/warning
@@ -55,6 +62,7 @@
 // PTX: .extern .shared .align 1024 .b8 dynamic[];
 // PTX: .visible .entry arithmetic(
 // PTX: .maxntid 128
+// PTX: .minnctapersm 2
 // PTX-NOT: ftz
 // PTX-NOT: approx
 // PTX: mul.rn.f32

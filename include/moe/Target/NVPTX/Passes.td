@@ -41,6 +41,9 @@ def SerializeGpuPass : Pass<"moe-serialize-gpu", "::mlir::ModuleOp"> {
     compiles the PTX when it loads it. The same module and the same `ptxas`
     give the same bytes. The option `ptxas=none` asks for PTX only.
 
+    A kernel that would spill registers for sharing a multiprocessor with as many
+    blocks as its configuration says shares it with fewer; `blocks` says so.
+
     PTX keeps the arithmetic of the cut: no fused multiply-add that the IR does
     not ask for, no flush to zero, IEEE division and square root.
 
