@@ -4,8 +4,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 #===----------------------------------------------------------------------===#
-"""Says of each GPU image of an artifact whether a folder of --save-temps has the
-same bytes, and an emulated module with their hash as its name.
+"""Says of each GPU image of an artifact whether a folder of --save-temps has
+the same bytes, and an emulated module with their hash as its name.
 
     image_hashes.py ARTIFACT FOLDER
 """
@@ -27,7 +27,9 @@ def images(artifact):
         with open(path, "rb") as file:
             data = file.read()
     while data:
-        size, entry = (int.from_bytes(data[i : i + 8], "little") for i in (8, 16))
+        size, entry = (
+            int.from_bytes(data[i : i + 8], "little") for i in (8, 16)
+        )
         kind = int.from_bytes(data[entry : entry + 2], "little")
         strings, count, offset, length = (
             int.from_bytes(data[entry + i : entry + i + 8], "little")
