@@ -24,6 +24,9 @@ CudaDevice::Scope::Scope(const CudaDevice &device, bool cleanUp)
   if (!status.ok())
     return;
   status = MOE_CUDA_ON(device, ctxPushCurrent, device.context);
+  // What is not given back now never is.
+  if (cleanUp && !status.ok())
+    status = MOE_CUDA_ON(device, ctxPushCurrent, device.context);
   pushed = status.ok();
 }
 
@@ -85,13 +88,12 @@ Status CudaDevice::setUp() {
 CudaDevice::~CudaDevice() {
   if (!context || hung)
     return;
-  if (memoryStream && api->ctxPushCurrent(context) == cudaSuccess) {
+  if (memoryStream) {
     // Frees are ordered behind each other; they end before the context does.
-    (void)poll("cuStreamQuery", deadlineIn(10),
+    Scope scope(*this, /*cleanUp=*/true);
+    (void)poll(cuda_names::streamQuery, deadlineIn(10),
                [&] { return api->streamQuery(memoryStream); });
     api->streamDestroy(memoryStream);
-    CUcontext ignored;
-    api->ctxPopCurrent(&ignored);
   }
   api->primaryCtxRelease(device);
 }

@@ -163,6 +163,7 @@ Status CudaStream::synchronize(Deadline deadline) {
   // Also after a failure: the caller frees what the commands use.
   Status drained = drain(deadline);
   if (!drained.ok()) {
+    CudaDevice::Scope scope(device, /*cleanUp=*/true);
     words.forget();
     launched.clear();
     dropSpans();
