@@ -42,7 +42,7 @@ void deviceFence(Emit &e);
 Value loadIf(Emit &e, Value condition, Type type, Value base, Value index,
              Value otherwise);
 
-/// ceil(x / divisor) and (x + 1), for unsigned x.
+/// ceil(x / divisor), for unsigned x.
 Value ceilDiv(Emit &e, Value x, int64_t divisor);
 
 /// for (i = begin; i < end; i += threads of the block), i32, from this
