@@ -25,6 +25,7 @@
 #include "mlir/Dialect/MemRef/Transforms/Transforms.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/SCF/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/SCF/Transforms/Transforms.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Tensor/Transforms/BufferizableOpInterfaceImpl.h"
 #include "mlir/Dialect/Tensor/Transforms/SubsetInsertionOpInterfaceImpl.h"
@@ -211,6 +212,51 @@ LogicalResult RowFunction::bufferize() {
   func.walk([&](scf::ForOp loop) { loops.push_back(loop); });
   for (scf::ForOp loop : loops)
     carryInPlace(loop);
+  return lowerControlFlow();
+}
+
+/// A switch as a chain of branches, from case `i` on, in an empty region.
+static void emitCases(RewriterBase &rewriter, scf::IndexSwitchOp op, unsigned i,
+                      Region &into) {
+  if (i == op.getCases().size()) {
+    into.takeBody(op.getDefaultRegion());
+    return;
+  }
+  Location loc = op.getLoc();
+  OpBuilder::InsertionGuard guard(rewriter);
+  rewriter.createBlock(&into);
+  Value label = arith::ConstantIndexOp::create(rewriter, loc, op.getCases()[i]);
+  Value is = arith::CmpIOp::create(rewriter, loc, arith::CmpIPredicate::eq,
+                                   op.getArg(), label);
+  auto branch = scf::IfOp::create(rewriter, loc, op.getResultTypes(), is,
+                                  /*addThenBlock=*/false,
+                                  /*addElseBlock=*/false);
+  branch.getThenRegion().takeBody(op.getCaseRegions()[i]);
+  emitCases(rewriter, op, i + 1, branch.getElseRegion());
+  rewriter.setInsertionPointAfter(branch);
+  scf::YieldOp::create(rewriter, loc, branch.getResults());
+}
+
+/// Leaves loops that run in order, and branches.
+LogicalResult RowFunction::lowerControlFlow() {
+  SmallVector<Operation *> ops;
+  func.walk([&](Operation *inner) {
+    if (isa<scf::ForallOp, scf::IndexSwitchOp>(inner))
+      ops.push_back(inner);
+  });
+  for (Operation *inner : ops) {
+    rewriter.setInsertionPoint(inner);
+    if (auto loop = dyn_cast<scf::ForallOp>(inner)) {
+      if (failed(scf::forallToForLoop(rewriter, loop)))
+        return loop.emitOpError("cannot run row by row");
+      continue;
+    }
+    auto choice = cast<scf::IndexSwitchOp>(inner);
+    auto once = scf::ExecuteRegionOp::create(rewriter, choice.getLoc(),
+                                             choice.getResultTypes());
+    emitCases(rewriter, choice, 0, once.getRegion());
+    rewriter.replaceOp(choice, once.getResults());
+  }
   return success();
 }
 

@@ -57,6 +57,7 @@ private:
   LogicalResult simplifyTensors();
   LogicalResult bufferize();
   void carryInPlace(scf::ForOp loop);
+  LogicalResult lowerControlFlow();
   LogicalResult lowerToLoops(LowerLinalg lower);
   LogicalResult simplifyBuffers();
   LogicalResult collectTemporaries();

@@ -14,24 +14,3 @@ module attributes {moe.targets = ["sm_80"]} {
     }
   }
 }
-
-// -----
-
-module attributes {moe.targets = ["sm_80"]} {
-  plan.kernel @forall(%a: memref<?xf32>, %o: memref<?xf32>, %n: index) on cuda {
-    moe.kernel.map_rows rows(%a : memref<?xf32>) outs(%o : memref<?xf32>)
-        tokens(%n) attributes {experts = 0 : i64} {
-    ^bb0(%x: tensor<1x8xf32>):
-      // expected-error @below {{'scf.forall' op has no GPU code in tensor code that runs row by row}}
-      %r = scf.forall (%i) in (8) shared_outs(%t = %x) -> tensor<1x8xf32> {
-        %s = tensor.extract_slice %x[0, %i] [1, 1] [1, 1]
-            : tensor<1x8xf32> to tensor<1x1xf32>
-        scf.forall.in_parallel {
-          tensor.parallel_insert_slice %s into %t[0, %i] [1, 1] [1, 1]
-              : tensor<1x1xf32> into tensor<1x8xf32>
-        }
-      }
-      moe.yield %r : tensor<1x8xf32>
-    }
-  }
-}

@@ -118,8 +118,9 @@ static std::string functionSource(const RowCode &code) {
   tensors('w', code.weights);
   tensors('i', code.invariants);
   return "func.func @" + code.name + "(" + arguments + ") -> (" +
-         list('o', code.outs, false, ":", false) + ") {\n" + code.body +
-         "\n  return " + list('o', code.outs, true, "", false) + " : " +
+         list('o', code.outs, false, ":", false) + ") {\n" +
+         (code.reference.empty() ? code.body : code.reference) + "\n  return " +
+         list('o', code.outs, true, "", false) + " : " +
          list('o', code.outs, false, ":", false) + "\n}\n";
 }
 

@@ -22,6 +22,8 @@ struct RowCode {
   std::string body;
   /// 0: rows have no expert.
   int64_t experts = 0;
+  /// The same code for the interpreter when it lacks an op of `body`.
+  std::string reference = {};
   /// Bound on the error relative to the largest value of an output; that of
   /// integers is 0.
   double tolerance = 1e-5;
