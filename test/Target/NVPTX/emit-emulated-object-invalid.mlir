@@ -5,7 +5,7 @@
 // RUN: not moe-opt %t/fine.mlir -moe-emit-emulated-object=output=%t/no/x.so 2>&1 | FileCheck %s --check-prefix=FOLDER
 
 // NONE: error: expected one gpu.module
-// OP: error:
+// OP: error: 'nvvm.inline_ptx' op is not an operation of the emulator
 // OUTPUT: error: the pass option 'output' is missing
 // FOLDER: error: cannot write '{{.*}}no/x.so
 
