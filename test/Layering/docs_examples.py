@@ -48,8 +48,15 @@ def run_shell(root, text, _):
     with tempfile.TemporaryDirectory() as folder:
         for entry in root.iterdir():
             os.symlink(entry.resolve(), os.path.join(folder, entry.name))
-        # python3 is the one that runs this script.
-        path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+        # python3 is the one that runs this script; what else lies beside it
+        # must not hide the tools under test.
+        own = os.path.join(folder, ".bin")
+        os.mkdir(own)
+        python = os.path.join(own, "python3")
+        with open(python, "w") as file:
+            file.write(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+        os.chmod(python, 0o755)
+        path = own + os.pathsep + os.environ["PATH"]
         return subprocess.run(
             ["bash", "-e", "-o", "pipefail"],
             input=text,
