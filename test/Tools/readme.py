@@ -19,12 +19,14 @@ import subprocess
 import sys
 
 
-def block(text, language):
-    """The one fenced block of a language."""
+def fenced(text, language, count):
+    """The fenced blocks of a language, in order."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
-    if len(blocks) != 1:
-        sys.exit(f"README.md has {len(blocks)} blocks of {language}, not one")
-    return blocks[0]
+    if len(blocks) != count:
+        sys.exit(
+            f"README.md has {len(blocks)} blocks of {language}, not {count}"
+        )
+    return blocks
 
 
 def main(root, build, folder):
@@ -35,12 +37,12 @@ def main(root, build, folder):
         (folder / name).symlink_to(root / name)
     (folder / "build").symlink_to(pathlib.Path(build).resolve())
     text = (root / "README.md").read_text()
-    shell = block(text, "sh")
-    if len(shell.splitlines()) > 10:
-        sys.exit(f"the start has {len(shell.splitlines())} lines, not ten")
-    python = block(text, "python")
+    start, gpu = fenced(text, "sh", 2)
+    if len(start.splitlines()) > 10:
+        sys.exit(f"the start has {len(start.splitlines())} lines, not ten")
+    (python,) = fenced(text, "python", 1)
     script = (
-        f"set -eux\n{shell}\n"
+        f"set -eux\n{start}\n{gpu}\n"
         "python3 - <<'PYTHON'\n"
         'import numpy\nx = numpy.load("x.npy")\n'
         f"{python}\n"
@@ -60,7 +62,7 @@ def main(root, build, folder):
     )
     if done.returncode:
         return done.returncode
-    made = ["tiny.moe", "x.npy", "y.npy", "experts.json", "experts.png"]
+    made = ["tiny.moe", "both.moe", "x.npy", "y.npy", "experts.json", "experts.png"]
     missing = [name for name in made if not (folder / name).is_file()]
     links = re.findall(r"\]\(([^):]+)\)", re.sub(r"(?ms)^```.*?^```", "", text))
     missing += [name for name in links if not (root / name).exists()]
