@@ -40,7 +40,7 @@ import semantics  # noqa: E402
 import tensorfile  # noqa: E402
 
 LEVELS = ["avx2", "avx512", "amx"]
-LIMIT = {"F32": 1e-5, "BF16": 1e-2}
+LIMIT = {"F32": 1e-5, "F16": 2e-3, "BF16": 1e-2}
 
 
 class Mismatch(Exception):

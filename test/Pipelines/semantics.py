@@ -37,7 +37,9 @@ PHASES = {
 }
 # In relative Frobenius norm.
 LIMIT = {"F32": 2e-6, "BF16": 1e-2}
-DTYPES = {"f32": "F32", "bf16": "BF16", "i32": "I32", "i64": "I64"}
+DTYPES = {
+    "f32": "F32", "bf16": "BF16", "f16": "F16", "i32": "I32", "i64": "I64"
+}
 
 
 def run(*command):

@@ -21,6 +21,7 @@ Tensor = namedtuple("Tensor", "dtype data")
 
 STORAGE = {
     "BF16": np.dtype("<u2"),
+    "F16": np.dtype("<f2"),
     "F32": np.dtype("<f4"),
     "I32": np.dtype("<i4"),
     "I64": np.dtype("<i8"),
@@ -45,15 +46,17 @@ def widen_bf16(bits):
 
 
 def to_f32(tensor):
-    """The values of an F32 or BF16 tensor as an f32 array."""
+    """The values of an F32, F16 or BF16 tensor as an f32 array."""
     if tensor.dtype == "BF16":
         return widen_bf16(tensor.data)
     return np.asarray(tensor.data, np.float32)
 
 
 def from_f32(values, dtype):
-    """A tensor of `dtype` (F32 or BF16) from f32 values."""
+    """A tensor of `dtype` (F32, F16 or BF16) from f32 values."""
     values = np.ascontiguousarray(values, np.float32)
+    if dtype == "F16":
+        return Tensor("F16", values.astype(np.float16))
     if dtype == "BF16":
         return Tensor("BF16", round_bf16(values))
     return Tensor("F32", values)
