@@ -42,6 +42,18 @@ Status checkFunctions(const Artifact &artifact,
   return {};
 }
 
+/// Whether all of these functions have code, or any of the artifact when none
+/// is named.
+bool canServe(const Artifact &artifact, const std::vector<uint32_t> &functions,
+              fb::DeviceKind kind) {
+  if (!functions.empty())
+    return checkFunctions(artifact, functions, kind).ok();
+  for (const fb::Function *function : *artifact.plan().functions())
+    if (hasCode(*function, kind))
+      return true;
+  return false;
+}
+
 StatusOr<OpenedDevice> openOne(const char *driver, const Artifact &artifact,
                                const std::vector<uint32_t> &functions,
                                fb::DeviceKind kind,
@@ -103,8 +115,8 @@ StatusOr<OpenedDevice> moert::openDevice(const std::string &name,
     MOE_ASSIGN_OR_RETURN(options.ordinal, cudaOrdinal(name));
     return openOne("cuda", artifact, functions, cuda, options);
   }
-  const bool hasCpu = checkFunctions(artifact, functions, cpu).ok();
-  if (!options.isa.empty() || !checkFunctions(artifact, functions, cuda).ok())
+  const bool hasCpu = canServe(artifact, functions, cpu);
+  if (!options.isa.empty() || !canServe(artifact, functions, cuda))
     return openCpu();
   StatusOr<OpenedDevice> gpu =
       openOne("cuda", artifact, functions, cuda, options);

@@ -74,8 +74,9 @@ Status Session::Call::layOut(bool sharesMemory) {
   bool overflow = false;
   auto place = [&](uint64_t &end, uint64_t bytes) {
     const uint64_t at = end;
-    // Sizes are below 2^63; so is a sum that did not overflow.
-    overflow |= bytes > uint64_t(INT64_MAX) - at - arrayAlignment;
+    // A sum that did not overflow is below 2^63, rounded up as well.
+    const uint64_t most = uint64_t(INT64_MAX) - 2 * arrayAlignment;
+    overflow |= at > most || bytes > most - at;
     if (!overflow)
       end = (at + bytes + arrayAlignment - 1) / arrayAlignment * arrayAlignment;
     return at;

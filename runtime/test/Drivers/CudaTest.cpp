@@ -38,7 +38,7 @@ protected:
     return names;
   }
   static GpuIdentity gpu(int32_t major, int32_t minor) {
-    return {"cuda:0", "Test GPU", major, minor};
+    return {"cuda:0", "Test GPU", major, minor, 0};
   }
   TemporaryFolder folder;
   const std::string path = folder.file("m.moe");
@@ -64,6 +64,25 @@ TEST_F(CudaImages, ImagesThatThePlanDoesNotDescribeAreLeftOut) {
   artifact = Artifact::open(path).take();
   EXPECT_EQ(chosen(8, 0), "");
   EXPECT_EQ(chosen(9, 0), "cubin of sm_90a");
+}
+
+TEST_F(CudaImages, BlocksThatDoNotFitTheDeviceAreLeftOut) {
+  fb::PlanT plan = makePlan();
+  addGpuVariants(plan);
+  for (auto &kernel : plan.kernels)
+    if (kernel->device == fb::DeviceKind::Cuda)
+      for (auto &code : kernel->gpu)
+        if (code->arch == "sm_80")
+          code->shared_bytes = 160 << 10;
+  std::string bytes = packPlan(std::move(plan));
+  linkArtifact(path, bytes, makeMetadata(bytes).dump(), "", makeOffloading());
+  artifact = Artifact::open(path).take();
+  GpuIdentity small = gpu(8, 9);
+  small.sharedBytes = 99 << 10;
+  EXPECT_TRUE(usableImages(*artifact, small).empty());
+  GpuIdentity large = gpu(8, 0);
+  large.sharedBytes = 163 << 10;
+  EXPECT_EQ(usableImages(*artifact, large).size(), 2u);
 }
 
 TEST_F(CudaImages, MessagesNameTheFix) {

@@ -202,6 +202,18 @@ TEST_F(GpuSession, CpusRunWithoutGraphs) {
   checkTwice(*session, 9);
 }
 
+TEST_F(GpuSession, AutoAsksForNoGpuWithoutCodeForOne) {
+  std::string bytes = packPlan(makePlan());
+  linkArtifact(path, bytes, makeMetadata(bytes).dump(), "", "");
+  SessionOptions options;
+  options.deviceName = "auto";
+  std::unique_ptr<Session> session = open(options);
+  ASSERT_TRUE(session);
+  EXPECT_EQ(session->deviceInfo().name, "cpu");
+  EXPECT_TRUE(lines.empty());
+  checkTwice(*session, 3);
+}
+
 TEST_F(GpuSession, ErrorsOfKernelsNameTheDispatch) {
   fb::PlanT plan = makePlan();
   addGpuVariants(plan, /*only=*/true);

@@ -13,7 +13,9 @@
 // Ownership: what a function returns belongs to the caller; arguments are
 // borrowed for the call. A device outlives everything created from it.
 // Devices are thread-safe; buffers, streams, events and executables are used
-// by one thread at a time, except Event::query and Event::wait.
+// by one thread at a time, except Event::query and Event::wait. Dispatches of
+// one executable are never on two streams at once: kernels may count the
+// workers of a dispatch in memory of the executable.
 //
 // Memory is of two kinds: that of the device, where kernels work, and that of
 // the host. On a CPU they are the same (DeviceInfo::sharesHostMemory).

@@ -66,6 +66,7 @@ Status CudaDevice::setUp() {
   };
   MOE_RETURN_IF_ERROR(attribute(cudaAttributeMajor, gpu.major));
   MOE_RETURN_IF_ERROR(attribute(cudaAttributeMinor, gpu.minor));
+  MOE_RETURN_IF_ERROR(attribute(cudaAttributeMaxSharedOptin, gpu.sharedBytes));
   MOE_RETURN_IF_ERROR(attribute(cudaAttributeMultiprocessors, smCount));
   int pools = 0;
   if (api->hasPools())

@@ -35,9 +35,15 @@ std::vector<const GpuImage *> hal::usableImages(const Artifact &artifact,
     bool runs = image.kind == GpuImageKind::Cubin
                     ? image.arch.cubinRunsOn(gpu.major, gpu.minor)
                     : image.arch.ptxRunsOn(gpu.major, gpu.minor);
-    for (const fb::Kernel *kernel : *artifact.plan().kernels())
-      if (kernel->device() == fb::DeviceKind::Cuda)
-        runs &= findGpuKernel(*kernel, image.arch) != nullptr;
+    for (const fb::Kernel *kernel : *artifact.plan().kernels()) {
+      if (kernel->device() != fb::DeviceKind::Cuda)
+        continue;
+      const fb::GpuKernel *code = findGpuKernel(*kernel, image.arch);
+      runs &= code != nullptr;
+      if (code && gpu.sharedBytes)
+        runs &= uint64_t(code->shared_bytes()) + code->static_shared_bytes() <=
+                uint64_t(gpu.sharedBytes);
+    }
     if (runs)
       list.push_back(&image);
   }

@@ -19,6 +19,8 @@ struct GpuIdentity {
   std::string product; // "NVIDIA H200"
   int32_t major = 0;   // compute capability
   int32_t minor = 0;
+  /// Shared memory that a block can have, in bytes; 0 when it is not known.
+  int32_t sharedBytes = 0;
 
   /// "sm_90".
   std::string arch() const { return GpuArch{major, minor, 0}.name(); }
@@ -26,8 +28,9 @@ struct GpuIdentity {
   std::string describe() const;
 };
 
-/// Images that run on this GPU and that the plan describes, best first: cubins,
-/// then PTX, each the newest first.
+/// Images that run on this GPU, that the plan describes and whose blocks do not
+/// ask for more shared memory than it has, best first: cubins, then PTX, each
+/// the newest first.
 std::vector<const GpuImage *> usableImages(const Artifact &artifact,
                                            const GpuIdentity &gpu);
 
