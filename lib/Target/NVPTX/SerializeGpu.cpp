@@ -220,7 +220,7 @@ private:
     bool any = false;
     for (Kernel &kernel : target.kernels)
       if (kernel.usage.spillBytes && kernel.blocks > 1) {
-        kernel.blocks /= 2;
+        --kernel.blocks;
         any = true;
       }
     return any;
