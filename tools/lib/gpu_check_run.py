@@ -107,7 +107,7 @@ class Machine:
             result["problems"].append("routing differs from the emulator's")
         return result
 
-    def sanitize(self, case):
+    def sanitize(self, case, scratch):
         tool = shutil.which("compute-sanitizer") or (
             "/usr/local/cuda/bin/compute-sanitizer")
         if not os.path.exists(tool):
@@ -116,7 +116,7 @@ class Machine:
             done = self.moe_run(
                 case["artifact"], "-q", f"--function={case['function']}",
                 f"--input=@{HERE / 'cases' / case['name'] / 'x.npy'}",
-                f"--output=@{tempfile.gettempdir()}/sanitized.npy",
+                f"--output=@{scratch / 'sanitized.npy'}",
                 under=[tool, f"--tool={kind}", "--error-exitcode=9"])
             good = done.returncode == 0
             self.report["sanitizer"].append(
@@ -266,7 +266,7 @@ def main():
         for case in plan["cases"]:
             if case["artifact"] not in seen and "-17" in case["name"]:
                 seen.add(case["artifact"])
-                machine.sanitize(case)
+                machine.sanitize(case, pathlib.Path(scratch))
         for bench in plan["bench"] if want_bench else []:
             machine.bench(bench, pathlib.Path(scratch))
     failed += sum(not s["good"] for s in machine.report["sanitizer"])
