@@ -170,6 +170,26 @@ private:
       line = fmt::format("record experts of {} ({} experts) from {}",
                          r->layer()->string_view(), r->experts(),
                          arg(*r->offsets()));
+      if (r->dropped()) {
+        out["dropped"] = arg(*r->dropped());
+        line += fmt::format(", dropped from {}", arg(*r->dropped()));
+      }
+    } else if (const fb::TapRoutes *t = entry.command_as_TapRoutes()) {
+      std::string tokens = affine(*t->tokens());
+      out = {{"command", "tap_routes"},
+             {"layer", t->layer()->str()},
+             {"experts", t->experts()},
+             {"per_token", t->per_token()},
+             {"tokens", tokens},
+             {"ids", arg(*t->ids())},
+             {"weights", arg(*t->weights())},
+             {"read_only", t->read_only()}};
+      line =
+          fmt::format("tap routes of {} ({} of {} experts, {} tokens): ids "
+                      "{}, weights {}{}",
+                      t->layer()->string_view(), t->per_token(), t->experts(),
+                      tokens, arg(*t->ids()), arg(*t->weights()),
+                      t->read_only() ? ", read only" : "");
     }
     text += fmt::format("    {:3} {}\n", index, line);
     list.push_back(std::move(out));

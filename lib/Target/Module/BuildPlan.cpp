@@ -253,11 +253,27 @@ PlanBuilder::variant(plan::VariantOp op, plan::FuncOp func) {
     }
     if (auto record = dyn_cast<plan::RecordExpertsOp>(command)) {
       fb::Arg offsets = args.lookup(record.getExpertOffsets());
+      fb::Arg dropped;
+      if (record.getDropped())
+        dropped = args.lookup(record.getDropped());
       auto layer = fbb.CreateString(record.getLayer().str());
       addCommand(
           fb::Command::RecordExperts,
-          fb::CreateRecordExperts(fbb, layer, record.getExperts(), &offsets)
+          fb::CreateRecordExperts(fbb, layer, record.getExperts(), &offsets,
+                                  record.getDropped() ? &dropped : nullptr)
               .Union());
+      continue;
+    }
+    if (auto tap = dyn_cast<plan::TapRoutesOp>(command)) {
+      fb::Arg ids = args.lookup(tap.getIds());
+      fb::Arg weightsArg = args.lookup(tap.getWeights());
+      auto tokens = affine(tap.getTokens());
+      auto layer = fbb.CreateString(tap.getLayer().str());
+      addCommand(fb::Command::TapRoutes,
+                 fb::CreateTapRoutes(fbb, layer, tap.getExperts(),
+                                     tap.getPerToken(), tokens, &ids,
+                                     &weightsArg, tap.getReadOnly())
+                     .Union());
       continue;
     }
     return command.emitError()

@@ -13,6 +13,9 @@ using namespace moert::plan_verifier;
 
 namespace {
 
+/// More experts than any model has; keeps counts of them within 32 bits.
+constexpr uint32_t maxExperts = 1u << 20;
+
 /// Verifies one function.
 class FunctionVerifier {
 public:
@@ -150,8 +153,11 @@ private:
       for (const fb::Affine *size : *buffer.sizes())
         MOE_RETURN_IF_ERROR(verifyAffine(*size));
     }
+    UniqueNames taps("tapped layer");
     for (const fb::CommandEntry *entry : *variant.commands()) {
       MOE_RETURN_IF_ERROR(verifyCommand(*entry, variant));
+      if (const fb::TapRoutes *tap = entry->command_as_TapRoutes())
+        MOE_RETURN_IF_ERROR(taps.add(tap->layer()->string_view()));
     }
     return {};
   }
@@ -196,16 +202,43 @@ private:
     }
     if (const fb::RecordExperts *record = entry.command_as_RecordExperts()) {
       MOE_RETURN_IF_ERROR(checkName("layer", record->layer()->string_view()));
-      if (!record->offsets() || record->experts() > (1u << 20))
+      if (!record->offsets() || record->experts() > maxExperts)
         return fail("records the experts of no buffer, or too many");
-      MOE_RETURN_IF_ERROR(verifyArg(*record->offsets(), variant));
-      if (record->offsets()->kind() != fb::ArgKind::Buffer &&
-          record->offsets()->kind() != fb::ArgKind::Input &&
-          record->offsets()->kind() != fb::ArgKind::Output)
-        return fail("records experts from what is no buffer");
+      for (const fb::Arg *arg : {record->offsets(), record->dropped()}) {
+        if (!arg)
+          continue;
+        MOE_RETURN_IF_ERROR(verifyArg(*arg, variant));
+        if (arg->kind() != fb::ArgKind::Buffer &&
+            arg->kind() != fb::ArgKind::Input &&
+            arg->kind() != fb::ArgKind::Output)
+          return fail("records experts from what is no buffer");
+      }
       return {};
     }
+    if (const fb::TapRoutes *tap = entry.command_as_TapRoutes())
+      return verifyTap(*tap, variant);
     return fail("has a command of an unknown kind");
+  }
+
+  Status verifyTap(const fb::TapRoutes &tap, const fb::Variant &variant) {
+    std::string_view layer = tap.layer()->string_view();
+    MOE_RETURN_IF_ERROR(checkName("layer", layer));
+    if (tap.experts() > maxExperts || tap.per_token() < 1 ||
+        tap.per_token() > tap.experts())
+      return fail(concat("taps routes of ", tap.per_token(), " of ",
+                         tap.experts(), " experts"));
+    MOE_RETURN_IF_ERROR(verifyAffine(*tap.tokens()));
+    for (const fb::Arg *arg : {tap.ids(), tap.weights()}) {
+      if (!arg)
+        return fail("taps routes without ids or weights");
+      MOE_RETURN_IF_ERROR(verifyArg(*arg, variant));
+      // Replaying writes to them.
+      if (arg->kind() != fb::ArgKind::Buffer &&
+          arg->kind() != fb::ArgKind::Output &&
+          !(arg->kind() == fb::ArgKind::Input && tap.read_only()))
+        return fail("taps routes of what is no buffer");
+    }
+    return {};
   }
 
   const fb::Plan &plan;

@@ -233,7 +233,7 @@ TEST_F(RunTest, UsageErrorsExitWith2) {
   EXPECT_EQ(runCommand(std::string(MOE_RUN)).exitCode, 2);
   EXPECT_EQ(runCommand(std::string(MOE_RUN) + " --help").exitCode, 0);
   EXPECT_EQ(runCommand(std::string(MOE_RUN) + " --version").out,
-            "moe-run 0.1.0 (format 1.1, kernel ABI 1)\n");
+            "moe-run 0.1.0 (format 1.2, kernel ABI 1)\n");
 }
 
 TEST_F(RunTest, OutputsAreCompleteOrAbsent) {

@@ -201,6 +201,33 @@ LogicalResult RecordExpertsOp::verify() {
   return success();
 }
 
+LogicalResult TapRoutesOp::verify() {
+  if (failed(verifySize(*this, getTokens())))
+    return failure();
+  int64_t perToken = getPerToken(), experts = getExperts();
+  if (perToken < 1 || perToken > experts)
+    return emitOpError() << "C2: per_token must be in 1 to " << experts
+                         << " experts, got " << perToken;
+  if (getLayer().empty())
+    return emitOpError() << "C2: layer must not be empty";
+  for (auto other : (*this)->getBlock()->getOps<TapRoutesOp>()) {
+    if (other == *this)
+      break;
+    if (other.getLayer() == getLayer())
+      return emitOpError() << "C3: two taps of layer \"" << getLayer() << "\"";
+  }
+  FuncOp func = getFunction(*this);
+  unsigned firstOutput = func.getSymbols().size() + func.getInputTypes().size();
+  for (Value buffer : {getIds(), getWeights()}) {
+    auto arg = dyn_cast<BlockArgument>(buffer);
+    bool isInput = arg && arg.getArgNumber() < firstOutput;
+    if (buffer.getDefiningOp<GetConstantOp>() || (isInput && !getReadOnly()))
+      return emitOpError() << "C4: ids and weights must be temporary buffers "
+                              "or outputs, or inputs of a read_only tap";
+  }
+  return success();
+}
+
 LogicalResult ConstantOp::verify() {
   size_t parts = getWeights().size();
   if (getLayout().getKind() == moe::LayoutKind::RowMajor) {

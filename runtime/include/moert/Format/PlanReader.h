@@ -27,7 +27,7 @@ namespace moert {
 
 /// The format that this library writes and reads.
 constexpr uint32_t planFormatMajor = 1;
-constexpr uint32_t planFormatMinor = 1;
+constexpr uint32_t planFormatMinor = 2;
 
 /// Alignment of slots in the workspace, and readable bytes after the last.
 constexpr uint64_t slotAlignment = 64;

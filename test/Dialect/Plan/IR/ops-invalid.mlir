@@ -288,6 +288,61 @@ plan.func @plan_record_experts_c1_layer symbols(%n: "N" [0, 4096]) inputs(%x: "x
 
 // -----
 
+plan.func @plan_tap_routes_c1 symbols(%n: "N" [0, 4096]) inputs(%x: "x" tensor<?x8xf32>) outputs(%y: "y" tensor<?x8xf32>) dims [0, 0] {
+  plan.variant {
+    // expected-error @+1 {{C1: size affine_map<(d0) -> (d0 floordiv 2)> must be linear}}
+    plan.tap_routes %y, %y tokens affine_map<(n) -> (n floordiv 2)> per_token 2 experts 8 layer "l"
+  }
+}
+
+// -----
+
+plan.func @plan_tap_routes_c2 symbols(%n: "N" [0, 4096]) inputs(%x: "x" tensor<?x8xf32>) outputs(%y: "y" tensor<?x8xf32>) dims [0, 0] {
+  plan.variant {
+    // expected-error @+1 {{C2: per_token must be in 1 to 8 experts, got 9}}
+    plan.tap_routes %y, %y tokens affine_map<(n) -> (n)> per_token 9 experts 8 layer "l"
+  }
+}
+
+// -----
+
+plan.func @plan_tap_routes_c2_none symbols(%n: "N" [0, 4096]) inputs(%x: "x" tensor<?x8xf32>) outputs(%y: "y" tensor<?x8xf32>) dims [0, 0] {
+  plan.variant {
+    // expected-error @+1 {{C2: per_token must be in 1 to 8 experts, got 0}}
+    plan.tap_routes %y, %y tokens affine_map<(n) -> (n)> per_token 0 experts 8 layer "l"
+  }
+}
+
+// -----
+
+plan.func @plan_tap_routes_c2_layer symbols(%n: "N" [0, 4096]) inputs(%x: "x" tensor<?x8xf32>) outputs(%y: "y" tensor<?x8xf32>) dims [0, 0] {
+  plan.variant {
+    // expected-error @+1 {{C2: layer must not be empty}}
+    plan.tap_routes %y, %y tokens affine_map<(n) -> (n)> per_token 2 experts 8 layer ""
+  }
+}
+
+// -----
+
+plan.func @plan_tap_routes_c3 symbols(%n: "N" [0, 4096]) inputs(%x: "x" tensor<?x8xf32>) outputs(%y: "y" tensor<?x8xf32>) dims [0, 0] {
+  plan.variant {
+    plan.tap_routes %y, %y tokens affine_map<(n) -> (n)> per_token 2 experts 8 layer "l"
+    // expected-error @+1 {{C3: two taps of layer "l"}}
+    plan.tap_routes %y, %y tokens affine_map<(n) -> (n)> per_token 2 experts 8 layer "l"
+  }
+}
+
+// -----
+
+plan.func @plan_tap_routes_c4 symbols(%n: "N" [0, 4096]) inputs(%x: "x" tensor<?x8xf32>) outputs(%y: "y" tensor<?x8xf32>) dims [0, 0] {
+  plan.variant {
+    // expected-error @+1 {{C4: ids and weights must be temporary buffers or outputs, or inputs of a read_only tap}}
+    plan.tap_routes %y, %x tokens affine_map<(n) -> (n)> per_token 2 experts 8 layer "l"
+  }
+}
+
+// -----
+
 moe.weight @w : tensor<8x4xf32> from ["w"]
 moe.weight @v : tensor<4x8xf32> from ["v"]
 moe.weight @b : tensor<8x4xbf16> from ["b"]

@@ -53,6 +53,14 @@ plan.func @f symbols(%n: "N" [0, 4096]) inputs(%x: "x" tensor<?x8xf32>)
         : !plan.buffer, !plan.buffer
     // CHECK-NEXT: plan.record_experts %[[T]] experts 8 layer "f"
     plan.record_experts %t experts 8 layer "f"
+    // CHECK-NEXT: plan.record_experts %[[T]] experts 8 layer "g" dropped %[[Y]]
+    plan.record_experts %t experts 8 layer "g" dropped %y
+    // CHECK-NEXT: plan.tap_routes %[[T]], %[[Y]] tokens #{{.*}} per_token 2 experts 8 layer "f"
+    plan.tap_routes %t, %y tokens affine_map<(n) -> (n)> per_token 2 experts 8
+        layer "f"
+    // CHECK-NEXT: plan.tap_routes {{.*}} per_token 8 experts 8 layer "g" read_only
+    plan.tap_routes %x, %x tokens affine_map<(n) -> (2 * n + 1)> per_token 8
+        experts 8 layer "g" read_only
   }
 }
 

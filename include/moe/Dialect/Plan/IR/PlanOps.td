@@ -245,16 +245,62 @@ def Plan_RecordExpertsOp
   let summary = "adds expert counts to the statistics of a layer";
   let description = [{
     `expert_offsets` holds `experts` + 1 values of i32, which commands before
-    this one have written; counts are their differences.
+    this one have written; counts are their differences. `dropped` holds
+    `experts` values of i32: how many pairs (token, expert) a limit of capacity
+    dropped, which the counts leave out.
 
-    Example: `plan.record_experts %eo experts 8 layer "layers.0.mlp"`
+    Examples:
+    ```mlir
+    plan.record_experts %eo experts 8 layer "layers.0.mlp"
+    plan.record_experts %eo experts 8 layer "layers.0.mlp" dropped %d
+    ```
 
     - C1. `experts` is at least 1, `layer` is not empty.
   }];
   let arguments = (ins Plan_BufferType:$expert_offsets, I64Attr:$experts,
-                   StrAttr:$layer);
+                   StrAttr:$layer, Optional<Plan_BufferType>:$dropped);
   let assemblyFormat = [{
-    $expert_offsets `experts` $experts `layer` $layer attr-dict
+    $expert_offsets `experts` $experts `layer` $layer (`dropped` $dropped^)?
+    attr-dict
+  }];
+  let builders = [
+    OpBuilder<(ins "::mlir::Value":$expert_offsets, "int64_t":$experts,
+                   "::mlir::StringRef":$layer),
+    [{ build($_builder, $_state, expert_offsets, experts, layer, Value()); }]>
+  ];
+  let hasVerifier = 1;
+}
+
+def Plan_TapRoutesOp : Plan_Op<"tap_routes", [HasParent<"VariantOp">]> {
+  let summary = "where a session can record or replay what a router chose";
+  let description = [{
+    Stands between the command that chose and the first that reads the choice.
+    `ids` holds `tokens` x `per_token` values of i32, experts in
+    [0, `experts`) or -1 for none, `weights` as many of f32. Does nothing unless
+    the session records routes, which copies them, or replays some, which
+    overwrites them. Behind a kernel that chooses and builds the lists at once,
+    it is `read_only`: recording only.
+
+    Example:
+    ```mlir
+    plan.tap_routes %ids, %weights tokens affine_map<(n) -> (n)> per_token 2
+        experts 8 layer "layers.0.mlp"
+    ```
+
+    - C1. `tokens` has one result and one dimension per symbol, no symbol
+        operand, and is linear.
+    - C2. `per_token` is at least 1, and at most `experts`; `layer` is not
+        empty.
+    - C3. No other tap of the variant has this layer.
+    - C4. `ids` and `weights` are temporary buffers or outputs; inputs only when
+        `read_only`.
+  }];
+  let arguments = (ins Plan_BufferType:$ids, Plan_BufferType:$weights,
+                   AffineMapAttr:$tokens, I64Attr:$per_token, I64Attr:$experts,
+                   StrAttr:$layer, UnitAttr:$read_only);
+  let assemblyFormat = [{
+    $ids `,` $weights `tokens` $tokens `per_token` $per_token
+    `experts` $experts `layer` $layer (`read_only` $read_only^)? attr-dict
   }];
   let hasVerifier = 1;
 }
