@@ -40,8 +40,14 @@ class Failure(Exception):
     """A tool that failed, or numbers that differ."""
 
 
+class Unknown(Exception):
+    """A family that the importer does not have."""
+
+
 def run(*command):
     done = subprocess.run(command, capture_output=True, text=True)
+    if "error[MOE0201]: model type" in done.stderr:
+        raise Unknown("not imported")
     if done.returncode:
         raise Failure(
             f"{' '.join(command)}\nexit status {done.returncode}\n{done.stderr}"
@@ -50,19 +56,20 @@ def run(*command):
 
 def relative_error(found, expected):
     norm = np.linalg.norm(expected.astype(np.float64))
-    return np.linalg.norm(found.astype(np.float64) - expected) / norm
+    error = np.linalg.norm(found.astype(np.float64) - expected)
+    return error / norm if norm else error
 
 
 def compare_block(tools, module, directory, golden, case, scratch):
     """Runs one block; returns (rows, output error, weight error)."""
-    layer = case.split(".")[1]
+    function = case.rsplit(".", 1)[0]
     output = os.path.join(scratch, "output.safetensors")
     routing = os.path.join(scratch, "routing.safetensors")
     source = os.path.join(directory, "golden.safetensors")
     run(
         tools.interpret,
         module,
-        f"--function=layers.{layer}.mlp",
+        f"--function={function}.mlp",
         f"--weights={directory}",
         f"--input=x=@{source}:{case}.input",
         f"--output=y=@{output}:y",
@@ -83,9 +90,12 @@ def compare_block(tools, module, directory, golden, case, scratch):
             f"token {row} visits experts {ids[row].tolist()}, "
             f"expected {expected_ids[row].tolist()}"
         )
-    weights = routed["0.weights"].data
+    # Pairs that were dropped have id -1.
+    kept = expected_ids >= 0
+    weights = routed["0.weights"].data[kept]
     weight_error = np.max(
-        np.abs(weights / golden[case + ".weights"].data - 1.0)
+        np.abs(weights / golden[case + ".weights"].data[kept] - 1.0),
+        initial=0.0,
     )
     if not weight_error <= WEIGHT_LIMIT[found.dtype]:
         raise Failure(f"routing weights differ by {weight_error:.2e}")
@@ -142,16 +152,21 @@ def main():
         if os.path.exists(os.path.join(tools.golden, name, "config.json"))
     )
     families, failed = set(), not names
+    compared = 0
     for name in names:
         with tempfile.TemporaryDirectory() as scratch:
             try:
                 compare_directory(tools, name, scratch)
+                compared += 1
+            except Unknown:
+                print(f"{name}: the importer does not know this family")
+                continue
             except Failure as failure:
                 failed = True
                 print(f"{name}: {failure}", file=sys.stderr)
         with open(os.path.join(tools.golden, name, "config.json")) as file:
             families.add(json.load(file)["model_type"])
-    print(f"{len(names)} directories of {len(families)} families")
+    print(f"{compared} directories of {len(families)} families")
     return int(failed)
 
 

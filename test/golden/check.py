@@ -16,6 +16,8 @@ import os
 
 import numpy as np
 
+import catalog
+import catalog_check
 import families
 import reference
 import tensorfile
@@ -169,6 +171,15 @@ def check_directory(path):
     return worst
 
 
+FAILURES = (
+    Mismatch,
+    catalog_check.Mismatch,
+    tensorfile.FormatError,
+    KeyError,
+    OSError,
+)
+
+
 def directories(root, family=None):
     """The golden directories below root, optionally of one family only."""
     return sorted(
@@ -177,6 +188,14 @@ def directories(root, family=None):
         if os.path.exists(os.path.join(root, name, "golden.safetensors"))
         and (family is None or name.split("-")[0] == family)
     )
+
+
+def check_any(path, name):
+    """Checks a directory of families.py or of catalog.py."""
+    found = catalog.find(name)
+    if found is None:
+        return check_directory(path)
+    return catalog_check.check_directory(path, *found)
 
 
 def check_all(root, family=None, expected=None, limit=None):
@@ -199,8 +218,8 @@ def check_all(root, family=None, expected=None, limit=None):
         size = sum(e.stat().st_size for e in os.scandir(path))
         total += size
         try:
-            worst = check_directory(path)
-        except (Mismatch, tensorfile.FormatError, KeyError, OSError) as error:
+            worst = check_any(path, name)
+        except FAILURES as error:
             print(f"{name}: FAILED: {error}")
             good = False
             continue

@@ -5,7 +5,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 #===----------------------------------------------------------------------===#
-"""Makes or checks the golden tensors.
+"""Makes the golden tensors of families.py, or checks all there are.
 
   generate.py --check [--out DIR] [--family F]    needs numpy only
   generate.py --out DIR [--family F] [--full]     needs requirements.txt
@@ -25,6 +25,7 @@ import zlib
 
 import numpy as np
 
+import catalog
 import check
 import families
 import reference
@@ -32,7 +33,7 @@ import tensorfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Most bytes of the committed directories.
-SIZE_LIMIT = 2 << 20
+SIZE_LIMIT = 8 << 20
 
 SEED = 20260
 COUNTS = (1, 2, 17)
@@ -353,7 +354,9 @@ def parse(arguments):
     )
     parser.add_argument(
         "--family",
-        choices=sorted(families.FAMILIES),
+        choices=sorted(
+            {*families.FAMILIES, *(f.name for f in catalog.FAMILIES)}
+        ),
         help="only this family",
     )
     parser.add_argument(
@@ -377,6 +380,12 @@ def main(arguments):
     cases = [c for c in CASES if args.family in (None, c["family"])]
     if args.check:
         names = [c["name"] for c in cases]
+        names += [
+            family.directory(dtype)
+            for family in catalog.FAMILIES
+            for dtype in family.dtypes
+            if args.family in (None, family.name)
+        ]
         limit = SIZE_LIMIT if args.out == HERE else None
         good = check.check_all(args.out, args.family, names, limit)
         return 0 if good else 1

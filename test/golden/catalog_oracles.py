@@ -1,0 +1,255 @@
+#===----------------------------------------------------------------------===#
+#
+# Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+#===----------------------------------------------------------------------===#
+"""The families' own modules, loaded from a golden directory and run.
+
+Needs torch and, by family, transformers 5, transformers 4 or deepspeed. An
+oracle maps rows [n, H] (torch) to the output, the logits [n, E] and a matrix of
+routing weights [n, E] whose zeros are pairs that were not chosen or dropped.
+"""
+
+import numpy as np
+
+import catalog_tier_b
+import tensorfile
+
+
+def to_torch(tensor):
+    import torch
+
+    if tensor.dtype == "BF16":
+        signed = tensor.data.view(np.int16).copy()
+        return torch.from_numpy(signed).view(torch.bfloat16)
+    return torch.from_numpy(tensor.data.copy())
+
+
+def _scatter(logits, ids, weights):
+    import torch
+
+    matrix = torch.zeros(logits.shape)
+    return matrix.scatter_(1, ids, weights.float())
+
+
+def _router(name):
+    """(logits, weights, ids) of the module's router, called with rows."""
+
+    def route(module, rows):
+        logits, weights, ids = getattr(module, name)(rows)
+        return logits, _scatter(logits, ids, weights)
+
+    return route
+
+
+def _dbrx(module, rows):
+    _, weights, ids = module.router(rows[None])
+    logits = module.router.layer(rows)
+    return logits, _scatter(logits, ids, weights)
+
+
+def _llama4(module, rows):
+    scores, logits = module.router(rows)
+    return logits, scores.float()
+
+
+def _longcat(module, rows):
+    import torch
+
+    ids, weights = module.router(rows[None])
+    classifier = module.router.classifier.weight
+    logits = torch.nn.functional.linear(rows.float(), classifier.float())
+    return logits, _scatter(logits, ids, weights)
+
+
+def _jetmoe(module, rows):
+    import torch
+
+    _, token, gates, sizes, logits = module.router(rows)
+    matrix = torch.zeros(logits.shape)
+    experts = torch.repeat_interleave(
+        torch.arange(len(sizes)), torch.tensor(sizes)
+    )
+    matrix[token, experts] = gates.float()
+    return logits, matrix
+
+
+def _switch(module, rows):
+    mask, probabilities, logits = module.router(rows[None])
+    return logits[0], (mask * probabilities)[0].float()
+
+
+def _nllb(module, rows):
+    _, weights = module.router(rows[None])
+    logits = module.router.classifier(rows.float())
+    return logits, weights.float() * (1 - module.moe_token_dropout)
+
+
+def _deepspeed(module, rows):
+    import torch
+
+    gate = module.deepspeed_moe.gate
+    combine = gate(rows)[1]
+    logits = torch.nn.functional.linear(rows.float(), gate.wg.weight.float())
+    # The block multiplies with weights of the rows' type.
+    return logits, combine.sum(-1).to(rows.dtype).float()
+
+
+ROUTES = {
+    "deepseek_v2": _router("gate"),
+    "qwen3_next": _router("gate"),
+    "gpt_oss": _router("router"),
+    "phimoe": _router("router"),
+    "dbrx": _dbrx,
+    "llama4_text": _llama4,
+    "llama4": _llama4,
+    "jamba": _router("router"),
+    "longcat_flash": _longcat,
+    "jetmoe": _jetmoe,
+    "switch_transformers": _switch,
+    "nllb-moe": _nllb,
+    "deepspeed_moe": _deepspeed,
+}
+
+# NLLB's block takes a padding mask, whose default is no mask at all.
+EXTRA = {"nllb-moe": (None,)}
+
+
+def _transformers(family, path):
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    kind = transformers.AutoModelForCausalLM
+    if family.model_type in ("switch_transformers", "nllb-moe"):
+        kind = transformers.AutoModelForSeq2SeqLM
+    if family.model_type == "llama4":
+        kind = transformers.Llama4ForConditionalGeneration
+    options = {"output_loading_info": True}
+    if family.loader == "v5":
+        options.update(dtype="auto", experts_implementation="eager")
+    else:
+        options.update(torch_dtype="auto")
+    model, info = kind.from_pretrained(path, **options)
+    model.eval()
+    found = [
+        (name, module)
+        for name, module in model.named_modules()
+        if type(module).__name__ == family.block_class
+    ]
+    lost = [
+        key
+        for key in info["missing_keys"]
+        if any(key.startswith(name + ".") for name, _ in found)
+    ]
+    lost += list(info["unexpected_keys"]) + list(info["mismatched_keys"])
+    if lost:
+        raise SystemExit(f"{path}: not loaded: {sorted(lost)[:4]}")
+    return [module for _, module in found], {
+        "torch": torch.__version__.split("+")[0],
+        "transformers": transformers.__version__,
+    }
+
+
+def _deepspeed_modules(family, path, config, tensors, sites):
+    import deepspeed
+    import torch
+    from deepspeed.moe.layer import MoE
+
+    torch.set_num_threads(1)
+    hidden, width = config["hidden_size"], config["ffn_hidden_size"]
+
+    class Mlp(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.dense_h_to_4h = torch.nn.Linear(hidden, width)
+            self.dense_4h_to_h = torch.nn.Linear(width, hidden)
+
+        def forward(self, x):
+            h = torch.nn.functional.gelu(self.dense_h_to_4h(x))
+            return self.dense_4h_to_h(h)
+
+    modules = []
+    for site in sites:
+        module = MoE(
+            hidden,
+            Mlp(),
+            num_experts=family.experts(config, site),
+            k=config["topk"],
+            eval_capacity_factor=config["moe_eval_capacity_factor"],
+            min_capacity=config["moe_min_capacity"],
+            use_residual=config["mlp_type"] == "residual",
+            drop_tokens=config["moe_token_dropping"],
+            use_rts=False,
+            top2_2nd_expert_sampling=False,
+        )
+        state = {
+            name[len(site.prefix) :]: to_torch(tensor)
+            for name, tensor in tensors.items()
+            if name.startswith(site.prefix)
+        }
+        module.load_state_dict(state)
+        module.to(next(iter(state.values())).dtype).eval()
+        modules.append(module)
+    return modules, {
+        "torch": torch.__version__.split("+")[0],
+        "deepspeed": deepspeed.__version__,
+    }
+
+
+def _torch_oracle(family, module):
+    import torch
+
+    def run(x):
+        with torch.no_grad():
+            rows = to_torch(x)
+            output = module(rows[None], *EXTRA.get(family.model_type, ()))
+            if isinstance(output, tuple):
+                output = output[0]
+            logits, weights = ROUTES[family.model_type](module, rows)
+        return (
+            output.reshape(rows.shape).float().numpy(),
+            logits.float().numpy(),
+            weights.float().numpy(),
+        )
+
+    return run
+
+
+def _numpy_oracle(family, config, tensors, site):
+    values = {name: tensorfile.to_f32(t) for name, t in tensors.items()}
+
+    def run(x):
+        output, pairs, logits = catalog_tier_b.FUNCTIONS[family.model_type](
+            config,
+            values,
+            site.prefix,
+            tensorfile.to_f32(x),
+            x.dtype == "BF16",
+        )
+        weights = np.zeros(logits.shape)
+        for token, mine in enumerate(pairs):
+            for expert, weight in mine:
+                weights[token, expert] = weight
+        return output, logits, weights
+
+    return run
+
+
+def load(family, path, config, tensors, sites):
+    """An oracle per site, and the versions of what they run."""
+    if family.tier == "B":
+        oracles = [_numpy_oracle(family, config, tensors, s) for s in sites]
+        return oracles, {}
+    if family.loader == "deepspeed":
+        modules, versions = _deepspeed_modules(
+            family, path, config, tensors, sites
+        )
+    else:
+        modules, versions = _transformers(family, path)
+    if len(modules) != len(sites):
+        raise SystemExit(f"{path}: {len(modules)} blocks, not {len(sites)}")
+    return [_torch_oracle(family, module) for module in modules], versions

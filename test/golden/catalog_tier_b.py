@@ -1,0 +1,190 @@
+#===----------------------------------------------------------------------===#
+#
+# Part of the MoE compiler, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+#===----------------------------------------------------------------------===#
+"""Golden values of the families whose own code no package has.
+
+One function per family, token by token in f64, written from the description
+of the model and not from catalog_reference.py: the two judge each other. A
+function takes config.json, the tensors of the checkpoint (f32 arrays by name),
+the prefix of the block and the rows, and returns the output [n, H], the pairs
+of each token as a list of (expert, weight), and the logits [n, E].
+"""
+
+import math
+
+import numpy as np
+
+from tensorfile import round_bf16, widen_bf16
+
+
+def _bf16(value):
+    one = np.float32(value).reshape(1)
+    return float(widen_bf16(round_bf16(one))[0])
+
+
+def _dot(a, b):
+    return float(np.dot(a.astype(np.float64), b.astype(np.float64)))
+
+
+def _probabilities(row):
+    top = max(row)
+    terms = [math.exp(v - top) for v in row]
+    total = sum(terms)
+    return [t / total for t in terms]
+
+
+def _best(values, count):
+    """Indices of the largest values, the lowest index first on ties."""
+    return sorted(range(len(values)), key=lambda i: (-values[i], i))[:count]
+
+
+def _tanh_gelu(v):
+    inner = math.sqrt(2 / math.pi) * (v + 0.044715 * v * v * v)
+    return 0.5 * v * (1 + np.tanh(inner))
+
+
+def grok_1(config, tensors, prefix, x, narrow):
+    router = tensors[prefix + "router.weight"]
+    output, pairs, logits = [], [], []
+    for row in x:
+        scores = [float(np.float32(_dot(w, row))) for w in router]
+        p = _probabilities(scores)
+        y = np.zeros(len(row))
+        mine = []
+        for e in _best(p, config["num_experts_per_tok"]):
+            room = f"{prefix}moe.{e}."
+            a = tensors[room + "linear.weight"].astype(np.float64) @ row
+            b = tensors[room + "linear_v.weight"].astype(np.float64) @ row
+            h = _tanh_gelu(a) * b
+            w = _bf16(p[e]) if narrow else p[e]
+            down = tensors[room + "linear_1.weight"].astype(np.float64)
+            y += w * (down @ h)
+            mine.append((e, w))
+        output.append(y)
+        pairs.append(mine)
+        logits.append(scores)
+    return np.array(output), pairs, np.array(logits)
+
+
+def _swiglu(tensors, room, row):
+    gate, up, down = (
+        tensors[f"{room}{part}_proj.weight"].astype(np.float64)
+        for part in ("gate", "up", "down")
+    )
+    a = gate @ row
+    return down @ (a / (1 + np.exp(-a)) * (up @ row))
+
+
+def deepseek(config, tensors, prefix, x, narrow):
+    router = tensors[prefix + "gate.weight"]
+    output, pairs, logits = [], [], []
+    for row in x:
+        scores = [_dot(w, row) for w in router]
+        scores = [_bf16(v) if narrow else float(np.float32(v)) for v in scores]
+        # No cast: the softmax is in the type of the model.
+        p = _probabilities(scores)
+        if narrow:
+            p = [_bf16(v) for v in p]
+        chosen = _best(p, config["num_experts_per_tok"])
+        y = _swiglu(tensors, prefix + "shared_experts.", row)
+        for e in chosen:
+            y = y + p[e] * _swiglu(tensors, f"{prefix}experts.{e}.", row)
+        output.append(y)
+        pairs.append([(e, p[e]) for e in chosen])
+        logits.append(scores)
+    return np.array(output), pairs, np.array(logits)
+
+
+def gshard(config, tensors, prefix, x, narrow):
+    router = tensors[prefix + "gate.weight"]
+    count, n = config["num_experts"], len(x)
+    slots = math.floor(n * config["capacity_factor"] / count)
+    slots = max(slots, config["min_capacity"])
+    while slots % config["capacity_multiple"]:
+        slots += 1
+    logits = [[float(np.float32(_dot(w, row))) for w in router] for row in x]
+    gates = [_probabilities(row) for row in logits]
+    first = [_best(p, 1)[0] for p in gates]
+    second = [
+        _best([-1.0 if e == a else v for e, v in enumerate(p)], 1)[0]
+        for p, a in zip(gates, first)
+    ]
+    # Slots: all first choices, then the second ones behind those that stayed.
+    taken = [0] * count
+    stays = [[False, False] for _ in range(n)]
+    for t in range(n):
+        stays[t][0] = taken[first[t]] < slots
+        taken[first[t]] += 1
+    taken = [min(c, slots) for c in taken]
+    for t in range(n):
+        stays[t][1] = taken[second[t]] < slots
+        taken[second[t]] += 1
+    output, pairs = [], []
+    for t in range(n):
+        a, b = first[t], second[t]
+        total = gates[t][a] + gates[t][b] + 1e-9
+        y, mine = np.zeros(x.shape[1]), []
+        for e, stay in zip((a, b), stays[t]):
+            if not stay:
+                continue
+            room = f"{prefix}experts.{e}."
+            h = tensors[room + "wi.weight"].astype(np.float64) @ x[t]
+            h = np.where(h > 0, h, 0)
+            w = gates[t][e] / total
+            y += w * (tensors[room + "wo.weight"].astype(np.float64) @ h)
+            mine.append((e, w))
+        output.append(y)
+        pairs.append(mine)
+    return np.array(output), pairs, np.array(logits)
+
+
+def vmoe(config, tensors, prefix, x, narrow):
+    moe = config["encoder"]["moe"]
+    count = moe["num_experts"]
+    chosen = moe["router"]["num_selected_experts"]
+    dispatcher = moe["router"]["dispatcher"]
+    n = len(x)
+    slots = math.ceil(n * chosen * dispatcher["capacity_factor"] / count)
+    slots += -slots % 4
+    kernel = tensors[prefix + "Router/dense/kernel"]
+    logits = [
+        [float(np.float32(_dot(kernel[:, e], row))) for e in range(count)]
+        for row in x
+    ]
+    gates = [_probabilities(row) for row in logits]
+    picks = [_best(p, chosen) for p in gates]
+    order = list(range(n))
+    if dispatcher["batch_priority"]:
+        order.sort(key=lambda t: (-gates[t][picks[t][0]], t))
+    free = [slots] * count
+    pairs = [[] for _ in range(n)]
+    for rank in range(chosen):
+        for t in order:
+            e = picks[t][rank]
+            if free[e] > 0:
+                pairs[t].append((e, gates[t][e]))
+            free[e] -= 1
+    output = np.zeros(x.shape)
+    names = [f"{prefix}Mlp/Dense_{i}/" for i in (0, 1)]
+    for t in range(n):
+        for e, w in pairs[t]:
+            h = x[t].astype(np.float64)
+            for step, name in enumerate(names):
+                h = h @ tensors[name + "kernel"][e].astype(np.float64)
+                h = h + tensors[name + "bias"][e]
+                if step == 0:
+                    h = _tanh_gelu(h)
+            output[t] += w * h
+    return output, pairs, np.array(logits)
+
+
+FUNCTIONS = {
+    "grok-1": grok_1,
+    "deepseek": deepseek,
+    "gshard": gshard,
+    "vmoe": vmoe,
+    "limoe": vmoe,
+}
