@@ -141,13 +141,22 @@ PolicyAttr BlockBuilder::buildPolicy() {
   bool hasFilter =
       router.filter != GroupFilter::None && model.keptGroups < model.groups;
   bool rounds = router.roundWeights && !options.routerF32 && element != f32;
-  return PolicyAttr::get(
-      builder.getContext(), router.score, model.topK,
-      hasFilter ? model.groups : 1, hasFilter ? model.keptGroups : 1,
-      hasFilter ? router.filter : GroupFilter::None, router.weights,
-      model.normalize,
-      APFloat(static_cast<float>(model.normalize ? router.epsilon : 0.0)),
-      APFloat(static_cast<float>(model.scale)), rounds ? element : Type());
+  Policy policy;
+  policy.topK = model.topK;
+  policy.score = router.score;
+  if (hasFilter) {
+    policy.groups = model.groups;
+    policy.keepGroups = model.keptGroups;
+    policy.groupFilter = router.filter;
+  }
+  policy.weightSource = router.weights;
+  policy.normalize = model.normalize;
+  if (model.normalize)
+    policy.epsilon = static_cast<float>(router.epsilon);
+  policy.scale = static_cast<float>(model.scale);
+  if (rounds)
+    policy.roundWeights = element;
+  return PolicyAttr::get(builder.getContext(), policy);
 }
 
 void BlockBuilder::buildExpertBody(Block &body) {

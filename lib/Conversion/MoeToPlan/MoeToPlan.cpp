@@ -120,10 +120,10 @@ void FunctionLowering::lower(Operation *op) {
     addTokens(args);
     dispatch(op, "router_logits", args, [&](OpBuilder &b, ValueRange v) {
       bool hasBias = logits.getBias() != nullptr;
-      KernelRouterLogitsOp::create(b, op->getLoc(), v[0], v[1],
-                                   hasBias ? v[2] : Value(), v[v.size() - 2],
-                                   v.back(), type.getDimSize(0),
-                                   type.getDimSize(1), logits.getRoundAttr());
+      KernelRouterLogitsOp::create(
+          b, op->getLoc(), v[0], v[1], hasBias ? v[2] : Value(),
+          v[v.size() - 2], v.back(), type.getDimSize(0), type.getDimSize(1),
+          logits.getRoundAttr(), logits.getCosineAttr());
     });
     return;
   }
@@ -141,9 +141,11 @@ void FunctionLowering::lower(Operation *op) {
     dispatch(op, "select_topk", args, [&](OpBuilder &b, ValueRange v) {
       unsigned i = 1;
       Value bias = select.getBias() ? v[i++] : Value();
-      KernelSelectTopkOp::create(
-          b, op->getLoc(), v[0], bias, v[i], v[i + 1], v[i + 2],
-          select.getLogits().getType().getDimSize(1), select.getPolicy());
+      KernelSelectTopkOp::create(b, op->getLoc(), v[0], bias, Value(), Value(),
+                                 v[i], v[i + 1], v[i + 2],
+                                 select.getLogits().getType().getDimSize(1),
+                                 select.getPolicy(),
+                                 /*bias_per_token=*/false);
     });
     return;
   }
@@ -158,7 +160,7 @@ void FunctionLowering::lower(Operation *op) {
     addTensor(args, gather.getRows());
     dispatch(op, "gather_rows", args, [&](OpBuilder &b, ValueRange v) {
       KernelGatherRowsOp::create(
-          b, op->getLoc(), v[0], v[1], v[2], v[3],
+          b, op->getLoc(), v[0], v[1], v[2], /*row_weight=*/Value(), v[3],
           cast<ShapedType>(offsets.getType()).getDimSize(0) - 1,
           gather.getX().getType().getDimSize(1));
     });
@@ -178,10 +180,10 @@ void FunctionLowering::lower(Operation *op) {
     addTokens(args);
     dispatch(op, "combine_rows", args, [&](OpBuilder &b, ValueRange v) {
       unsigned n = combine.getRows().size();
-      KernelCombineRowsOp::create(b, op->getLoc(), v.slice(0, n), v.slice(n, n),
-                                  v.slice(2 * n, n), v.slice(3 * n, n),
-                                  v[4 * n], v[4 * n + 1],
-                                  combine.getType().getDimSize(1));
+      KernelCombineRowsOp::create(
+          b, op->getLoc(), v.slice(0, n), v.slice(n, n), v.slice(2 * n, n),
+          v.slice(3 * n, n), v[4 * n], v[4 * n + 1],
+          combine.getType().getDimSize(1), combine.getUnweightedAttr());
     });
     return;
   }

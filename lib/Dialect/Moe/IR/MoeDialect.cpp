@@ -39,8 +39,36 @@ void MoeDialect::initialize() {
       >();
 }
 
+Type RoutingType::parse(AsmParser &parser) {
+  int64_t experts, perToken, rows, extra = 0;
+  if (parser.parseLess() || parser.parseKeyword("experts") ||
+      parser.parseEqual() || parser.parseInteger(experts) ||
+      parser.parseComma() || parser.parseKeyword("per_token") ||
+      parser.parseEqual() || parser.parseInteger(perToken))
+    return {};
+  rows = perToken;
+  if (succeeded(parser.parseOptionalComma()))
+    if (parser.parseKeyword("rows") || parser.parseEqual() ||
+        parser.parseInteger(rows) || parser.parseComma() ||
+        parser.parseKeyword("extra") || parser.parseEqual() ||
+        parser.parseInteger(extra))
+      return {};
+  if (parser.parseGreater())
+    return {};
+  return parser.getChecked<RoutingType>(parser.getContext(), experts, perToken,
+                                        rows, extra);
+}
+
+void RoutingType::print(AsmPrinter &printer) const {
+  printer << "<experts = " << getExperts() << ", per_token = " << getPerToken();
+  if (getRows() != getPerToken() || getExtra() != 0)
+    printer << ", rows = " << getRows() << ", extra = " << getExtra();
+  printer << ">";
+}
+
 LogicalResult RoutingType::verify(function_ref<InFlightDiagnostic()> emitError,
-                                  int64_t experts, int64_t perToken) {
+                                  int64_t experts, int64_t perToken,
+                                  int64_t rows, int64_t extra) {
   if (experts < 1)
     return emitError() << "C1: a routing needs at least one expert, got "
                        << experts;
@@ -48,5 +76,9 @@ LogicalResult RoutingType::verify(function_ref<InFlightDiagnostic()> emitError,
     return emitError() << "C2: per_token must lie between 1 and the number of "
                           "experts "
                        << experts << ", got " << perToken;
+  if (rows < 0 || rows > perToken || extra < 0 || rows + extra == 0)
+    return emitError() << "C3: expected 0 <= rows <= per_token and extra >= 0, "
+                          "not both 0, got rows = "
+                       << rows << " and extra = " << extra;
   return success();
 }

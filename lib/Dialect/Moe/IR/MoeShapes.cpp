@@ -12,6 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Patterns.h"
 #include "VerifyHelpers.h"
 
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -35,6 +36,14 @@ OpFoldResult mlir::moe::getNumTokens(OpBuilder &builder, Location loc,
     return extentOf(builder, loc, assign.getIndices(), 0);
   if (auto all = dyn_cast_or_null<AssignAllOp>(op))
     return extentOf(builder, loc, all.getX(), 0);
+  if (auto choose = dyn_cast_or_null<ChooseTokensOp>(op))
+    return extentOf(builder, loc, choose.getLogits(), 0);
+  if (auto products = dyn_cast_or_null<RouteProductsOp>(op))
+    return extentOf(builder, loc, products.getFirst(), 0);
+  if (auto restricted = dyn_cast_or_null<RestrictOp>(op))
+    return getNumTokens(builder, loc, restricted.getRouting());
+  if (auto nest = dyn_cast_or_null<NestOp>(op))
+    return getNumTokens(builder, loc, nest.getInner());
   return {};
 }
 
@@ -125,6 +134,75 @@ MapRowsOp::reifyResultShapes(OpBuilder &builder,
   return success();
 }
 
+LogicalResult
+GroupedLogitsOp::reifyResultShapes(OpBuilder &builder,
+                                   ReifiedRankedShapedTypeDims &shapes) {
+  OpFoldResult first = extentOf(builder, getLoc(), getRows(), 0);
+  fillShapes(builder, *this, first, shapes);
+  return success();
+}
+
+LogicalResult
+RowLogitsOp::reifyResultShapes(OpBuilder &builder,
+                               ReifiedRankedShapedTypeDims &shapes) {
+  OpFoldResult first = extentOf(builder, getLoc(), getRows(), 0);
+  fillShapes(builder, *this, first, shapes);
+  return success();
+}
+
+LogicalResult RandomOp::reifyResultShapes(OpBuilder &builder,
+                                          ReifiedRankedShapedTypeDims &shapes) {
+  OpFoldResult first = extentOf(builder, getLoc(), getLike(), 0);
+  fillShapes(builder, *this, first, shapes);
+  return success();
+}
+
+LogicalResult LookupOp::reifyResultShapes(OpBuilder &builder,
+                                          ReifiedRankedShapedTypeDims &shapes) {
+  OpFoldResult first = extentOf(builder, getLoc(), getIndices(), 0);
+  fillShapes(builder, *this, first, shapes);
+  return success();
+}
+
+LogicalResult
+SoftCombineOp::reifyResultShapes(OpBuilder &builder,
+                                 ReifiedRankedShapedTypeDims &shapes) {
+  OpFoldResult first = extentOf(builder, getLoc(), getLogits(), 0);
+  fillShapes(builder, *this, first, shapes);
+  return success();
+}
+
+LogicalResult
+NestIdsOp::reifyResultShapes(OpBuilder &builder,
+                             ReifiedRankedShapedTypeDims &shapes) {
+  OpFoldResult first = extentOf(builder, getLoc(), getIds(), 0);
+  fillShapes(builder, *this, first, shapes);
+  return success();
+}
+
+LogicalResult
+SoftDispatchOp::reifyResultShapes(OpBuilder &builder,
+                                  ReifiedRankedShapedTypeDims &shapes) {
+  fillShapes(builder, *this, OpFoldResult(), shapes);
+  return success();
+}
+
+LogicalResult
+SelectProductsOp::reifyResultShapes(OpBuilder &builder,
+                                    ReifiedRankedShapedTypeDims &shapes) {
+  OpFoldResult first = extentOf(builder, getLoc(), getFirst(), 0);
+  fillShapes(builder, *this, {first, first}, shapes);
+  return success();
+}
+
+LogicalResult
+ApplyCapacityOp::reifyResultShapes(OpBuilder &builder,
+                                   ReifiedRankedShapedTypeDims &shapes) {
+  OpFoldResult tokens = extentOf(builder, getLoc(), getChosenIds(), 0);
+  fillShapes(builder, *this, {tokens, tokens, OpFoldResult()}, shapes);
+  return success();
+}
+
 namespace {
 
 /// tensor.dim of a result of this dialect becomes the extent of an operand.
@@ -161,4 +239,5 @@ struct DimOfResult : OpRewritePattern<tensor::DimOp> {
 void MoeDialect::getCanonicalizationPatterns(
     RewritePatternSet &patterns) const {
   patterns.add<DimOfResult>(getContext());
+  detail::populateRestrictPatterns(patterns);
 }

@@ -107,7 +107,8 @@ static bool mergeCombines(func::FuncOp func, OpBuilder &b) {
         }
     b.setInsertionPoint(&op);
     auto merged = CombineRowsOp::create(b, op.getLoc(), first.getType(), rows,
-                                        tokenOffsets, tokenRows, weights);
+                                        tokenOffsets, tokenRows, weights,
+                                        /*unweighted=*/nullptr);
     op.getResult(0).replaceAllUsesWith(merged);
     op.erase();
     for (CombineRowsOp combine : {first, second}) {
@@ -148,7 +149,9 @@ static bool mergeFfns(func::FuncOp func, OpBuilder &b) {
           first.getX(),
           join(first.getExpertOffsets(), second.getExpertOffsets()),
           join(first.getRowToken(), second.getRowToken()),
-          join(first.getWeights(), second.getWeights()), first.getParts());
+          join(first.getRowWeight(), second.getRowWeight()),
+          join(first.getWeights(), second.getWeights()),
+          join(first.getBiases(), second.getBiases()), first.getParts());
       merged.getActivation().takeBody(first.getActivation());
       unsigned n = first->getNumResults();
       first->replaceAllUsesWith(merged.getResults().take_front(n));

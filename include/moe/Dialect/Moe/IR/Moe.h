@@ -22,7 +22,7 @@
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
 #include "moe/Dialect/Moe/IR/MoeDialect.h.inc"
-#include "moe/Dialect/Moe/IR/MoeEnums.h.inc"
+#include "moe/Dialect/Moe/IR/Policy.h"
 
 #define GET_TYPEDEF_CLASSES
 #include "moe/Dialect/Moe/IR/MoeTypes.h.inc"

@@ -32,10 +32,19 @@ def Moe_WeightOp : Moe_Op<"weight", [Symbol]> {
   let description = [{
     A module-level symbol. `sources` are the names of checkpoint tensors; a
     range in braces stands for several names, so `"w.{0..7}.x"` means `w.0.x`
-    to `w.7.x`. Each source is read, optionally `split` (a strided range of one
+    to `w.7.x`. Each source is read, optionally decoded (`encoding`) and
+    reshaped from its `stored` shape, optionally `split` (a strided range of one
     dimension of the source), then optionally has its last two dimensions
     swapped by `transpose`; with `stack` the results of all sources become the
     slices of a new leading dimension.
+
+    An encoded source has a tensor of scales beside it, `scales`, one name for
+    each source; an element is code * scale in f32, rounded to the type:
+    - `mxfp4`: U8 [..., K / 32, 16] with scales U8 [..., K / 32], two E2M1 values
+      to a byte, low nibble first, scale 2^(s - 127); decodes to [..., K];
+    - `fp8_block`: F8_E4M3 [n, k] with F32 scales, one for each `block` of it;
+    - `int8_scaled`: I8 with F32 or BF16 scales of the same rank, each extent of
+      which divides the weight's.
 
     The type is that of the result. Several uses, also in different layers,
     share one weight.
@@ -47,6 +56,10 @@ def Moe_WeightOp : Moe_Op<"weight", [Symbol]> {
     moe.weight @layers.0.up : tensor<8x96x64xbf16>
         from ["model.layers.0.mlp.experts.gate_up_proj"]
         split [1, 96, 192, 1, 192]
+    moe.weight @layers.1.gate : tensor<8x96x64xbf16>
+        from ["model.layers.1.mlp.experts.gate_up_proj_blocks"]
+        encoding mxfp4 scales ["model.layers.1.mlp.experts.gate_up_proj_scales"]
+        stored [8, 192, 2, 16] split [1, 0, 192, 2, 192]
     ```
 
     - C1. The type is a statically shaped, non-empty tensor of f32, bf16 or f16.
@@ -66,15 +79,33 @@ def Moe_WeightOp : Moe_Op<"weight", [Symbol]> {
     StrArrayAttr:$sources,
     UnitAttr:$stack,
     UnitAttr:$transpose,
-    OptionalAttr<DenseI64ArrayAttr>:$split);
+    OptionalAttr<DenseI64ArrayAttr>:$split,
+    OptionalAttr<Moe_WeightEncodingAttr>:$encoding,
+    OptionalAttr<StrArrayAttr>:$scales,
+    OptionalAttr<DenseI64ArrayAttr>:$block,
+    OptionalAttr<DenseI64ArrayAttr>:$stored);
+  let builders = [OpBuilder<(ins "::mlir::StringAttr":$name,
+                                 "::mlir::TypeAttr":$type,
+                                 "::mlir::ArrayAttr":$sources,
+                                 "::mlir::UnitAttr":$stack,
+                                 "::mlir::UnitAttr":$transpose,
+                                 "::mlir::DenseI64ArrayAttr":$split), [{
+    build($_builder, $_state, name, type, sources, stack, transpose, split,
+          WeightEncodingAttr(), ::mlir::ArrayAttr(), ::mlir::DenseI64ArrayAttr(),
+          ::mlir::DenseI64ArrayAttr());
+  }]>];
   let assemblyFormat = [{
-    $sym_name `:` $type `from` $sources (`stack` $stack^)?
+    $sym_name `:` $type `from` $sources
+    (`encoding` $encoding^)? (`scales` $scales^)? (`block` $block^)?
+    (`stored` $stored^)? (`stack` $stack^)?
     (`transpose` $transpose^)? (`split` $split^)? attr-dict
   }];
   let extraClassDeclaration = [{
     /// The sources with every range expanded, in order.
     ::llvm::SmallVector<std::string> getSourceNames();
-    /// Type of one source as it stands in the checkpoint.
+    /// The scales with every range expanded, in order; empty without encoding.
+    ::llvm::SmallVector<std::string> getScaleNames();
+    /// Type of one source after decoding and reshaping: what `split` sees.
     ::mlir::RankedTensorType getSourceType();
   }];
   let hasVerifier = 1;
@@ -101,7 +132,8 @@ def Moe_RouterLogitsOp
     `logits[t, e] = sum over h of x[t, h] * weight[e, h] (+ bias[e])`, computed
     as docs/Numerics.md ("Router") says and rounded to `round` when given.
     A matrix multiplication of its own because expert ids must not depend on
-    how a target likes to sum.
+    how a target likes to sum. With `cosine epsilon` the sum is divided by the
+    norms of x[t] and weight[e], each at least epsilon, before the bias.
 
     Example:
     ```mlir
@@ -113,46 +145,66 @@ def Moe_RouterLogitsOp
         static.
     - C2. bias has E elements.
     - C3. `round` is bf16 or f16.
+    - C4. `cosine` is a finite number, at least 0.
   }];
   let arguments = (ins
     Moe_Matrix:$x,
     Moe_Matrix:$weight,
     Optional<1DTensorOf<[F32, BF16, F16]>>:$bias,
-    OptionalAttr<TypeAttrOf<AnyFloat>>:$round);
+    OptionalAttr<TypeAttrOf<AnyFloat>>:$round,
+    OptionalAttr<F32Attr>:$cosine);
   let results = (outs 2DTensorOf<[F32]>:$logits);
   let assemblyFormat = [{
-    `ins` `(` $x `,` $weight (`,` $bias^)? `)` (`round` $round^)? attr-dict
+    `ins` `(` $x `,` $weight (`,` $bias^)? `)` (`round` $round^)?
+    (`cosine` $cosine^)? attr-dict
     `:` type($x) `,` type($weight) (`,` type($bias)^)? `->` type($logits)
   }];
   let hasVerifier = 1;
 }
 
-def Moe_RouteOp : Moe_Op<"route", [Pure]> {
+def Moe_RouteOp : Moe_Op<"route", [Pure, AttrSizedOperandSegments]> {
   let summary = "every token chooses experts by its logits";
   let description = [{
     Applies the policy to each row of logits. `bias` is added to the scores for
-    the selection only; it never reaches a weight.
+    the selection only, one value per expert or per token and expert; it never
+    reaches a weight. `resident` marks the experts that `prefer` speaks of (not
+    0: resident). `random` are uniform numbers in [0, 1) for `keep = random`,
+    one for each choice; see `moe.random`.
 
-    Example:
+    Examples:
     ```mlir
     %r = moe.route %l bias(%b) policy<score = sigmoid, top_k = 8>
         : tensor<?x256xf32>, tensor<256xf32>
         -> !moe.routing<experts = 256, per_token = 8>
+    %s = moe.route %l random(%u : tensor<?x2xf32>)
+        policy<top_k = 2, normalize, keep = random 0.2>
+        : tensor<?x16xf32> -> !moe.routing<experts = 16, per_token = 2>
     ```
 
-    - C1. The routing has as many experts as the logits have columns.
-    - C2. `per_token` of the routing is `top_k` of the policy, at most E.
-    - C3. bias has E elements.
+    - C1. The routing has as many experts as the logits have columns, but for
+        the policy's null experts.
+    - C2. `per_token` of the routing is `top_k`, at most the number of experts
+        that are not null.
+    - C3. bias has E elements or is N x E; `bias_after_first` needs one.
     - C4. With groups: G divides E, and K groups hold at least `top_k` experts;
         `top2_sum` needs at least two experts per group.
+    - C5. resident has E elements and is given exactly with `prefer`.
+    - C6. random is N x `top_k` and given exactly with `keep = random`.
+    - C7. There are fewer null experts than experts.
+    - C8. `rows` and `extra` of the routing are those of its default.
   }];
   let arguments = (ins
     2DTensorOf<[F32]>:$logits,
-    Optional<1DTensorOf<[F32]>>:$bias,
+    Optional<AnyTypeOf<[1DTensorOf<[F32]>, 2DTensorOf<[F32]>]>>:$bias,
+    Optional<1DTensorOf<[I32]>>:$resident,
+    Optional<2DTensorOf<[F32]>>:$random,
     Moe_PolicyAttr:$policy);
   let results = (outs Moe_RoutingType:$routing);
   let assemblyFormat = [{
-    $logits (`bias` `(` $bias^ `)`)? `policy` `` $policy attr-dict
+    $logits (`bias` `(` $bias^ `)`)?
+    (`resident` `(` $resident^ `:` type($resident) `)`)?
+    (`random` `(` $random^ `:` type($random) `)`)?
+    `policy` `` $policy attr-dict
     `:` type($logits) (`,` type($bias)^)? `->` qualified(type($routing))
   }];
   let hasVerifier = 1;
@@ -162,8 +214,8 @@ def Moe_AssignOp : Moe_Op<"assign", [Pure]> {
   let summary = "a routing from given expert indices and weights";
   let description = [{
     Token t visits expert `indices[t, j]` with weight `weights[t, j]`, for each
-    j. For hash layers, retrieval and replay. Indices out of range, or repeated
-    within a token, are an error at run time.
+    j; an index of -1 is no visit. For hash layers, retrieval and replay. Other
+    indices out of range, or repeated within a token, are an error at run time.
 
     Example:
     ```mlir
@@ -212,7 +264,9 @@ def Moe_DispatchOp
   let summary = "copies tokens to the experts they visit";
   let description = [{
     One row per (token, expert) pair of the routing, grouped by ascending
-    expert, within an expert by ascending token.
+    expert, within an expert by ascending token. With `weighted` each row is
+    multiplied by the weight of its pair, in f32, and rounded: the routing is
+    applied to the input of the experts, and `moe.combine unweighted` follows.
 
     Example:
     ```mlir
@@ -223,10 +277,11 @@ def Moe_DispatchOp
 
     - C1. The result has the row length and element type of x.
   }];
-  let arguments = (ins Moe_Matrix:$x, Moe_RoutingType:$routing);
+  let arguments = (ins Moe_Matrix:$x, Moe_RoutingType:$routing,
+                   UnitAttr:$weighted);
   let results = (outs Moe_Matrix:$rows);
   let assemblyFormat = [{
-    $x `by` $routing attr-dict
+    $x `by` $routing (`weighted` $weighted^)? attr-dict
     `:` type($x) `,` qualified(type($routing)) `->` type($rows)
   }];
   let hasVerifier = 1;
@@ -283,7 +338,7 @@ def Moe_CombineOp
   let description = [{
     `y[t] = sum over the token's pairs of weight * rows[pair]`, in f32, in
     ascending order of expert, rounded once to the element type. A token
-    without pairs gets zero.
+    without pairs gets zero. With `unweighted` every weight counts as 1.
 
     Combining what was just dispatched to one expert that every token visits
     with weight 1 folds to the tokens themselves.
@@ -297,10 +352,11 @@ def Moe_CombineOp
 
     - C1. The result has the row length and element type of rows.
   }];
-  let arguments = (ins Moe_Matrix:$rows, Moe_RoutingType:$routing);
+  let arguments = (ins Moe_Matrix:$rows, Moe_RoutingType:$routing,
+                   UnitAttr:$unweighted);
   let results = (outs Moe_Matrix:$result);
   let assemblyFormat = [{
-    $rows `by` $routing attr-dict
+    $rows `by` $routing (`unweighted` $unweighted^)? attr-dict
     `:` type($rows) `,` qualified(type($routing)) `->` type($result)
   }];
   let hasVerifier = 1;
@@ -310,7 +366,8 @@ def Moe_CombineOp
 def Moe_ExpertCountsOp : Moe_Op<"expert_counts", [Pure]> {
   let summary = "number of tokens that visit each expert";
   let description = [{
-    The load statistics of a routing.
+    The load statistics of a routing. With `chosen` the pairs that capacity
+    dropped count as well; what was dropped is the difference.
 
     Example:
     ```mlir
@@ -319,11 +376,12 @@ def Moe_ExpertCountsOp : Moe_Op<"expert_counts", [Pure]> {
     ```
 
     - C1. The result has one i64 per expert.
+    - C2. `chosen` needs the result of `moe.route`.
   }];
-  let arguments = (ins Moe_RoutingType:$routing);
+  let arguments = (ins Moe_RoutingType:$routing, UnitAttr:$chosen);
   let results = (outs 1DTensorOf<[I64]>:$counts);
   let assemblyFormat = [{
-    $routing attr-dict `:` qualified(type($routing)) `->` type($counts)
+    $routing (`chosen` $chosen^)? attr-dict `:` qualified(type($routing)) `->` type($counts)
   }];
   let hasVerifier = 1;
 }

@@ -47,12 +47,14 @@ def Moe_KernelRouterLogitsOp
     - C2. weight and bias, when their lengths are static, hold `experts` x
         `hidden` and `experts` elements.
     - C3. `round` is bf16 or f16.
+    - C4. `cosine` is finite and not negative.
   }];
   let arguments = (ins
     Moe_FlatFloat:$x, Moe_FlatFloat:$weight, Optional<Moe_FlatFloat>:$bias,
     Moe_FlatF32:$out, Index:$tokens,
     I64Attr:$experts, I64Attr:$hidden,
-    OptionalAttr<TypeAttrOf<AnyFloat>>:$round);
+    OptionalAttr<TypeAttrOf<AnyFloat>>:$round,
+    OptionalAttr<F32Attr>:$cosine);
   let assemblyFormat = [{
     `ins` `(` $x `,` $weight (`,` $bias^)? `:` type($x) `,` type($weight)
     (`,` type($bias)^)? `)` `outs` `(` $out `:` type($out) `)`
@@ -62,22 +64,28 @@ def Moe_KernelRouterLogitsOp
 }
 
 def Moe_KernelSelectTopkOp
-    : Moe_KernelOp<"select_topk"> {
+    : Moe_KernelOp<"select_topk", [AttrSizedOperandSegments]> {
   let summary = "applies a policy to the logits of all tokens";
   let description = [{
-    logits is N x `experts`; ids and weights are N x top_k, ascending id; see
-    `moe.select_topk`. Workers share the tokens.
+    logits is N x `experts`; ids and weights are N x top_k, in the order that
+    `moe.select_topk` says. bias has `experts` elements, or with
+    `bias_per_token` N x `experts`. Workers share the tokens.
 
     - C1. `experts` is at least 1.
     - C2. The policy fits so many experts; see `moe.select_topk`, C3.
-    - C3. bias, when its length is static, holds `experts` elements.
+    - C3. bias, when its length is static and there is no `bias_per_token`,
+        holds `experts` elements.
+    - C4. resident and random are given as `moe.select_topk`, C4, says.
   }];
   let arguments = (ins
     Moe_FlatF32:$logits, Optional<Moe_FlatF32>:$bias,
+    Optional<Moe_FlatI32>:$resident, Optional<Moe_FlatF32>:$random,
     Moe_FlatI32:$ids, Moe_FlatF32:$weights, Index:$tokens,
-    I64Attr:$experts, Moe_PolicyAttr:$policy);
+    I64Attr:$experts, Moe_PolicyAttr:$policy, UnitAttr:$bias_per_token);
   let assemblyFormat = [{
     `ins` `(` $logits (`,` $bias^)? `:` type($logits) (`,` type($bias)^)? `)`
+    (`resident` `(` $resident^ `:` type($resident) `)`)?
+    (`random` `(` $random^ `:` type($random) `)`)?
     `outs` `(` $ids `,` $weights `:` type($ids) `,` type($weights) `)`
     `tokens` `(` $tokens `)` attr-dict
   }];
@@ -87,7 +95,8 @@ def Moe_KernelSelectTopkOp
 def Moe_KernelGroupRowsOp : Moe_KernelOp<"group_rows"> {
   let summary = "builds the five lists from ids and weights";
   let description = [{
-    See `moe.group_rows`; ids and weights are N x `per_token`. Runs on a single
+    See `moe.group_rows`; ids and weights are N x `per_token`, an id of -1 is no
+    pair. Runs on a single
     worker (others return at once). With `given`, an id out of range or a
     repeated one makes the kernel return MOERT_KERNEL_BAD_EXPERT_INDEX and
     leaves lists without any row.
@@ -128,7 +137,8 @@ def Moe_KernelRouteRowsOp
     `moe.kernel.select_topk` followed by `moe.kernel.group_rows` on what it
     chose, as one kernel: no second launch and no host in between. logits is
     N x `experts`; ids and weights, N x top_k, receive the choice in ascending
-    id. GPU only: its workers have to know which of them ends last.
+    id. GPU only: its workers have to know which of them ends last. Policies
+    with a capacity do not get here.
 
     - C1. `experts` is at least 1.
     - C2. The policy fits so many experts; see `moe.select_topk`, C3.
@@ -190,7 +200,8 @@ def Moe_KernelGatherRowsOp : Moe_KernelOp<"gather_rows"> {
   let summary = "rows[r] = x[row_token[r]]";
   let description = [{
     Rows have `hidden` elements; `expert_offsets[experts]` is the number of
-    rows. Workers share the rows.
+    rows. With `row_weight` times `row_weight[r]`, in f32, rounded. Workers share
+    the rows.
 
     - C1. `experts` and `hidden` are at least 1.
     - C2. `expert_offsets`, when its length is static, holds `experts` + 1
@@ -199,10 +210,12 @@ def Moe_KernelGatherRowsOp : Moe_KernelOp<"gather_rows"> {
   }];
   let arguments = (ins
     Moe_FlatFloat:$x, Moe_FlatI32:$row_token, Moe_FlatI32:$expert_offsets,
+    Optional<Moe_FlatF32>:$row_weight,
     Moe_FlatFloat:$rows, I64Attr:$experts, I64Attr:$hidden);
   let assemblyFormat = [{
     `ins` `(` $x `,` $row_token `,` $expert_offsets `:` type($x) `,`
     type($row_token) `,` type($expert_offsets) `)`
+    (`weights` `(` $row_weight^ `:` type($row_weight) `)`)?
     `outs` `(` $rows `:` type($rows) `)` attr-dict
   }];
   let hasVerifier = 1;
@@ -220,7 +233,8 @@ def Moe_KernelPackRowsOp : Moe_KernelOp<"pack_rows"> {
       f32  [block][Kp][16 rows]                     at the other levels;
     for f32 weights f32 [block][Kp][16 rows] at every level. Padding is zero.
     The buffer `packed` is typed i8 since its contents depend on the level.
-    Workers share the blocks.
+    With `row_weight` a row is x times `row_weight[r]`, in f32, rounded to the
+    type of x. Workers share the blocks.
 
     - C1. `experts` and `hidden` are at least 1.
     - C2. `expert_offsets`, when its length is static, holds `experts` + 1
@@ -229,11 +243,12 @@ def Moe_KernelPackRowsOp : Moe_KernelOp<"pack_rows"> {
   }];
   let arguments = (ins
     Moe_FlatFloat:$x, Moe_FlatI32:$row_token, Moe_FlatI32:$expert_offsets,
-    Moe_Flat<[I8]>:$packed,
+    Optional<Moe_FlatF32>:$row_weight, Moe_Flat<[I8]>:$packed,
     I64Attr:$experts, I64Attr:$hidden, TypeAttrOf<AnyFloat>:$weight_type);
   let assemblyFormat = [{
     `ins` `(` $x `,` $row_token `,` $expert_offsets `:` type($x) `,`
     type($row_token) `,` type($expert_offsets) `)`
+    (`weights` `(` $row_weight^ `:` type($row_weight) `)`)?
     `outs` `(` $packed `:` type($packed) `)` attr-dict
   }];
   let hasVerifier = 1;
@@ -256,7 +271,9 @@ def Moe_KernelGroupedGemmOp
     Without: `parts` is 1 and out receives the rows, rounded to `row_type`,
     unpadded: `out[r * n + column]`.
 
-    Every worker owns a range of panels of every expert.
+    `biases`, one for each part when given, are row-major [experts][n] and are
+    added to c before the region or the rounding. Every worker owns a range of
+    panels of every expert.
 
     - C1. `experts`, `n` and `k` are at least 1; `parts` is 1 or 2.
     - C2. `expert_offsets`, when its length is static, holds `experts` + 1
@@ -264,16 +281,19 @@ def Moe_KernelGroupedGemmOp
     - C3. `weight_type` is f32 or bf16; `row_type` is f32, bf16 or f16.
     - C4. The region takes `parts` values of f32 and yields one; out is i8.
     - C5. Without a region `parts` is 1 and out has the element type `row_type`.
+    - C6. There are `parts` biases or none.
   }];
   let arguments = (ins
     Moe_Flat<[I8]>:$packed, Moe_Flat<[I8]>:$weights,
-    Moe_FlatI32:$expert_offsets, Moe_Flat<[I8, F32, BF16, F16]>:$out,
+    Moe_FlatI32:$expert_offsets, Variadic<Moe_FlatFloat>:$biases,
+    Moe_Flat<[I8, F32, BF16, F16]>:$out,
     I64Attr:$experts, I64Attr:$n, I64Attr:$k, I64Attr:$parts,
     TypeAttrOf<AnyFloat>:$weight_type, TypeAttrOf<AnyFloat>:$row_type);
   let regions = (region MaxSizedRegion<1>:$activation);
   let assemblyFormat = [{
     `ins` `(` $packed `,` $weights `,` $expert_offsets `:` type($packed) `,`
     type($weights) `,` type($expert_offsets) `)`
+    (`biases` `(` $biases^ `:` type($biases) `)`)?
     `outs` `(` $out `:` type($out) `)` attr-dict-with-keyword ($activation^)?
   }];
   let hasVerifier = 1;
@@ -287,7 +307,8 @@ def Moe_KernelGroupedGemmOp
 }
 
 def Moe_KernelRaggedGemmOp
-    : Moe_KernelOp<"ragged_gemm", [SingleBlockImplicitTerminator<"YieldOp">]> {
+    : Moe_KernelOp<"ragged_gemm", [AttrSizedOperandSegments,
+                                   SingleBlockImplicitTerminator<"YieldOp">]> {
   let summary = "one GEMM per expert over rows that it gathers itself";
   let description = [{
     C = A . B^T in f32 for the rows of every expert, then an epilogue. GPU only;
@@ -309,16 +330,19 @@ def Moe_KernelRaggedGemmOp
     - C2. `weight_type` is the element type of x and out.
     - C3. The region takes `parts` values of f32 and yields one.
     - C4. Without a region `parts` is 1.
+    - C5. There are `parts` biases or none; see `moe.kernel.grouped_gemm`.
   }];
   let arguments = (ins
     Moe_FlatFloat:$x, Optional<Moe_FlatI32>:$row_token,
-    Moe_Flat<[I8]>:$weights, Moe_FlatI32:$worklist, Moe_FlatFloat:$out,
+    Moe_Flat<[I8]>:$weights, Variadic<Moe_FlatFloat>:$biases,
+    Moe_FlatI32:$worklist, Moe_FlatFloat:$out,
     I64Attr:$experts, I64Attr:$n, I64Attr:$k, I64Attr:$parts,
     I64Attr:$tile_rows, TypeAttrOf<AnyFloat>:$weight_type);
   let regions = (region MaxSizedRegion<1>:$activation);
   let assemblyFormat = [{
     `ins` `(` $x `,` $weights `:` type($x) `,` type($weights) `)`
     (`gather` `(` $row_token^ `:` type($row_token) `)`)?
+    (`biases` `(` $biases^ `:` type($biases) `)`)?
     `worklist` `(` $worklist `:` type($worklist) `)`
     `outs` `(` $out `:` type($out) `)` attr-dict-with-keyword ($activation^)?
   }];
@@ -337,7 +361,7 @@ def Moe_KernelCombineRowsOp
   let summary = "weighted sum of each token's rows";
   let description = [{
     See `moe.combine_rows`; rows have `hidden` elements. Workers share pieces
-    of (token, columns).
+    of (token, columns). `unweighted` as there.
 
     - C1. As many of each list as of rows, at least one.
     - C2. `hidden` is at least 1.
@@ -346,7 +370,8 @@ def Moe_KernelCombineRowsOp
   let arguments = (ins
     Variadic<Moe_FlatFloat>:$rows, Variadic<Moe_FlatI32>:$token_offsets,
     Variadic<Moe_FlatI32>:$token_rows, Variadic<Moe_FlatF32>:$row_weight,
-    Moe_FlatFloat:$out, Index:$tokens, I64Attr:$hidden);
+    Moe_FlatFloat:$out, Index:$tokens, I64Attr:$hidden,
+    OptionalAttr<DenseBoolArrayAttr>:$unweighted);
   let assemblyFormat = [{
     `rows` `(` $rows `:` type($rows) `)` `offsets` `(` $token_offsets `:`
     type($token_offsets) `)` `indices` `(` $token_rows `:` type($token_rows)

@@ -10,7 +10,10 @@
 #define MOE_DIALECT_MOE_IR_MOEOPS_TD
 
 include "moe/Dialect/Moe/IR/MoeGraphOps.td"
+include "moe/Dialect/Moe/IR/MoeRouterOps.td"
+include "moe/Dialect/Moe/IR/MoeStatisticsOps.td"
 include "moe/Dialect/Moe/IR/MoeRoutedOps.td"
 include "moe/Dialect/Moe/IR/MoeKernelOps.td"
+include "moe/Dialect/Moe/IR/MoeRouterKernelOps.td"
 
 #endif // MOE_DIALECT_MOE_IR_MOEOPS_TD
