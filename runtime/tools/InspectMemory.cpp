@@ -8,6 +8,7 @@
 
 #include "Inspect.h"
 
+#include "moert/Format/Decode.h"
 #include "moert/Session/DeviceChoice.h"
 
 #include <algorithm>
@@ -118,6 +119,13 @@ StatusOr<Report> tools::predictMemory(const Artifact &artifact,
       uint64_t tensor = shapeBytes({shape.begin(), shape.end()},
                                    byteSize(checkpointType(weight.dtype())))
                             .value_or(0);
+      // Codes and scales are read while they are decoded to that.
+      if (isEncoded(weight)) {
+        const StoredSource stored = storedSource(weight);
+        for (const auto *part : {&stored.shape, &stored.scaleShape})
+          tensor +=
+              shapeBytes(*part, part == &stored.shape ? 1 : 4).value_or(0);
+      }
       // Of a tensor with all experts, one expert is read at a time.
       if (constant.layout() != fb::Layout::RowMajor && shape.size() == 3 &&
           shape.Get(0) > 0)

@@ -104,9 +104,12 @@ LogicalResult ModuleWriter::writeEmbedded(const fb::Plan &plan,
 
 void ModuleWriter::hashSources(const fb::Plan &plan) {
   for (const fb::Weight *weight : *plan.weights())
-    for (const flatbuffers::String *name : *weight->sources())
-      if (const moert::TensorEntry *entry = checkpoint->find(name->str()))
-        hashes[name->str()] = moert::xxh3Hex(entry->data, entry->bytes);
+    for (const auto *names : {weight->sources(), weight->scale_sources()})
+      for (unsigned i = 0; names && i < names->size(); ++i)
+        if (const moert::TensorEntry *entry =
+                checkpoint->find(names->Get(i)->str()))
+          hashes[names->Get(i)->str()] =
+              moert::xxh3Hex(entry->data, entry->bytes);
 }
 
 /// The GPU images, one OffloadBinary after the other.

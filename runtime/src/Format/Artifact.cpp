@@ -259,16 +259,19 @@ Status moert::verifyContents(const Artifact &artifact,
                 constant.bytes(), packed ? packed->path() : artifact.path()));
       continue;
     }
-    for (uint32_t weight : *constant.weights())
-      for (const flatbuffers::String *source :
-           *plan.weights()->Get(weight)->sources()) {
-        const TensorEntry *entry = checkpoint->find(source->string_view());
-        if (!entry || !done.insert(source->string_view()).second)
-          continue;
-        MOE_RETURN_IF_ERROR(check(source->string_view(), entry->data,
-                                  entry->bytes, entry->file->path()));
-        entry->dropPages(0, entry->bytes);
-      }
+    for (uint32_t index : *constant.weights()) {
+      const fb::Weight &weight = *plan.weights()->Get(index);
+      for (const auto *sources : {weight.sources(), weight.scale_sources()})
+        for (uint32_t i = 0; sources && i < sources->size(); ++i) {
+          std::string_view source = sources->Get(i)->string_view();
+          const TensorEntry *entry = checkpoint->find(source);
+          if (!entry || !done.insert(source).second)
+            continue;
+          MOE_RETURN_IF_ERROR(
+              check(source, entry->data, entry->bytes, entry->file->path()));
+          entry->dropPages(0, entry->bytes);
+        }
+    }
   }
   return {};
 }

@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "moert/Format/Packing.h"
+#include "moert/Format/Decode.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -42,15 +42,23 @@ std::string FingerprintBuilder::finish() const {
   return xxh3Hex(text.data(), text.size());
 }
 
+void FingerprintBuilder::add(const fb::Weight &weight) {
+  const StoredSource stored = storedSource(weight);
+  auto addAll = [&](const auto *names, DType type,
+                    const std::vector<int64_t> &shape) {
+    if (names)
+      for (const flatbuffers::String *name : *names)
+        add(name->string_view(), type, shape,
+            shapeBytes(shape, byteSize(type)).value_or(0));
+  };
+  addAll(weight.sources(), stored.type, stored.shape);
+  if (!stored.scaleTypes.empty())
+    addAll(weight.scale_sources(), stored.scaleTypes[0], stored.scaleShape);
+}
+
 std::string moert::computeFingerprint(const fb::Plan &plan) {
   FingerprintBuilder builder;
-  for (const fb::Weight *weight : *plan.weights()) {
-    std::vector<int64_t> shape(weight->source_shape()->begin(),
-                               weight->source_shape()->end());
-    DType type = checkpointType(weight->dtype());
-    uint64_t bytes = shapeBytes(shape, byteSize(type)).value_or(0);
-    for (const flatbuffers::String *source : *weight->sources())
-      builder.add(source->string_view(), type, shape, bytes);
-  }
+  for (const fb::Weight *weight : *plan.weights())
+    builder.add(*weight);
   return builder.finish();
 }

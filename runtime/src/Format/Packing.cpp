@@ -6,10 +6,11 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "moert/Format/Packing.h"
+#include "moert/Format/Decode.h"
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -197,20 +198,65 @@ void copyView(const StridedView &view, const uint8_t *source, uint8_t *target,
   });
 }
 
-StatusOr<const TensorEntry *> findSource(const fb::Weight &weight, uint32_t i,
-                                         const Checkpoint &checkpoint) {
-  std::string_view source = weight.sources()->Get(i)->string_view();
-  const TensorEntry *entry = checkpoint.find(source);
-  DType type = checkpointType(weight.dtype());
-  if (!entry || entry->dtype != type ||
-      !std::equal(entry->shape.begin(), entry->shape.end(),
-                  weight.source_shape()->begin(), weight.source_shape()->end()))
-    return Status::error(402, concat("tensor '", source,
-                                     "' is missing or of another shape or "
-                                     "type than the artifact needs"))
-        .at(checkpoint.path())
-        .fix("give the checkpoint it was compiled from with --weights=DIR");
-  return entry;
+/// The elements of one source that a view touches: in the mapped file, or
+/// decoded into memory of their own.
+class SourceElements {
+public:
+  static StatusOr<SourceElements> open(const fb::Weight &weight, uint32_t i,
+                                       const Checkpoint &checkpoint,
+                                       const StridedView &view,
+                                       const ParallelFor &parallel) {
+    SourceElements result(weight);
+    MOE_ASSIGN_OR_RETURN(result.source, findSource(weight, i, checkpoint));
+    std::tie(result.first, result.last) = extent(view);
+    result.data = result.source.codes->data;
+    if (!isEncoded(weight))
+      return StatusOr<SourceElements>(std::move(result));
+    const int64_t elementBytes = byteSize(checkpointType(weight.dtype()));
+    const int64_t bytes = (result.last - result.first) * elementBytes;
+    result.decoded.reset(new (std::nothrow) uint8_t[bytes + 1]);
+    if (!result.decoded)
+      return Status::error(601, concat("cannot allocate ", formatBytes(bytes),
+                                       " to decode a tensor"));
+    decode(weight, result.source, result.first, result.last,
+           result.decoded.get(), parallel);
+    result.data = nullptr;
+    return StatusOr<SourceElements>(std::move(result));
+  }
+
+  /// The address of element `index` of the source, of `elementBytes` each.
+  const uint8_t *at(int64_t index, int64_t elementBytes) const {
+    if (decoded)
+      return decoded.get() + (index - first) * elementBytes;
+    return data + index * elementBytes;
+  }
+
+  void dropPages() const { dropSource(*weight, source, first, last); }
+
+private:
+  explicit SourceElements(const fb::Weight &weight) : weight(&weight) {}
+
+  const fb::Weight *weight;
+  SourceTensors source;
+  const uint8_t *data = nullptr;
+  std::unique_ptr<uint8_t[]> decoded;
+  int64_t first = 0, last = 0;
+};
+
+/// How many of the leading slices of a view to read at a time: of a decoded
+/// source not more than a few MiB, as long as they lie one behind the other.
+int64_t slicesAtOnce(const fb::Weight &weight, const StridedView &view,
+                     int64_t count) {
+  constexpr int64_t most = 1 << 24;
+  if (!isEncoded(weight) || view.shape.empty() || count < 2)
+    return count;
+  StridedView one = view;
+  one.shape[0] = 1;
+  auto [first, last] = extent(one);
+  if (last - first > view.strides[0])
+    return count;
+  return std::clamp<int64_t>(most / std::max<int64_t>(view.strides[0], 1), 1,
+                             count);
 }
 
 /// Pieces [begin, end): sources when they are stacked, else slices of the
@@ -220,22 +266,32 @@ Status packRowMajor(const fb::Weight &weight, const Checkpoint &checkpoint,
                     const ParallelFor &parallel) {
   MOE_ASSIGN_OR_RETURN(StridedView view, sourceView(weight));
   const int64_t elementBytes = byteSize(checkpointType(weight.dtype()));
-  if (!weight.stack() && !view.shape.empty()) {
-    view.start += begin * view.strides[0];
-    view.shape[0] = end - begin;
-    begin = 0;
-    end = 1;
-  }
-  int64_t count = 1;
-  for (int64_t dim : view.shape)
-    count *= dim;
-  for (int64_t i = begin; i < end; ++i) {
-    MOE_ASSIGN_OR_RETURN(const TensorEntry *entry,
-                         findSource(weight, i, checkpoint));
-    copyView(view, entry->data, target + (i - begin) * count * elementBytes,
+  auto packView = [&](const StridedView &part, int64_t source) -> Status {
+    MOE_ASSIGN_OR_RETURN(
+        SourceElements elements,
+        SourceElements::open(weight, source, checkpoint, part, parallel));
+    int64_t count = 1;
+    for (int64_t dim : part.shape)
+      count *= dim;
+    StridedView placed = part;
+    placed.start = 0;
+    copyView(placed, elements.at(part.start, elementBytes), target,
              elementBytes, parallel);
-    auto [first, last] = extent(view);
-    entry->dropPages(first * elementBytes, (last - first) * elementBytes);
+    elements.dropPages();
+    target += count * elementBytes;
+    return {};
+  };
+  if (weight.stack() || view.shape.empty()) {
+    for (int64_t i = begin; i < end; ++i)
+      MOE_RETURN_IF_ERROR(packView(view, i));
+    return {};
+  }
+  const int64_t step = slicesAtOnce(weight, view, end - begin);
+  for (int64_t i = begin; i < end; i += step) {
+    StridedView part = view;
+    part.start += i * view.strides[0];
+    part.shape[0] = std::min(step, end - i);
+    MOE_RETURN_IF_ERROR(packView(part, 0));
   }
   return {};
 }
@@ -285,15 +341,15 @@ Status moert::packPieces(const fb::Plan &plan, const fb::Constant &constant,
     for (int64_t part = 0; part < parts; ++part) {
       const fb::Weight &weight = *plan.weights()->Get(indices.Get(part));
       MOE_ASSIGN_OR_RETURN(StridedView view, sourceView(weight));
-      MOE_ASSIGN_OR_RETURN(
-          const TensorEntry *entry,
-          findSource(weight, weight.stack() ? e : 0, checkpoint));
       if (view.shape.size() == 3) { // All experts in one tensor.
         view.start += e * view.strides[0];
         view.shape.erase(view.shape.begin());
         view.strides.erase(view.strides.begin());
       }
-      Matrix matrix{entry->data + view.start * elementBytes, n, k,
+      MOE_ASSIGN_OR_RETURN(SourceElements elements,
+                           SourceElements::open(weight, weight.stack() ? e : 0,
+                                                checkpoint, view, parallel));
+      Matrix matrix{elements.at(view.start, elementBytes), n, k,
                     view.strides[0], view.strides[1]};
       run(parallel, blocks, [&](int64_t block) {
         uint8_t *base =
@@ -313,40 +369,8 @@ Status moert::packPieces(const fb::Plan &plan, const fb::Constant &constant,
                     elementBytes, strip);
         }
       });
-      auto [first, last] = extent(view);
-      entry->dropPages(first * elementBytes, (last - first) * elementBytes);
+      elements.dropPages();
     }
   }
   return {};
-}
-
-Status moert::writePackedWeights(const fb::Plan &plan,
-                                 const Checkpoint &checkpoint,
-                                 const std::string &path,
-                                 const ParallelFor &parallel) {
-  MOE_RETURN_IF_ERROR(matchCheckpoint(plan, checkpoint));
-  std::vector<TensorSpec> specs;
-  uint64_t largest = 0;
-  for (const fb::Constant *constant : *plan.constants()) {
-    specs.push_back({constant->name()->str(),
-                     DType::U8,
-                     {static_cast<int64_t>(constant->bytes())}});
-    largest = std::max<uint64_t>(largest, constant->bytes());
-  }
-  MOE_ASSIGN_OR_RETURN(
-      SafetensorsWriter writer,
-      SafetensorsWriter::create(path, specs,
-                                {{"layout", packedLayoutId},
-                                 {"fingerprint", plan.fingerprint()->str()}},
-                                packedAlignment));
-  std::unique_ptr<uint8_t[]> buffer(new (std::nothrow) uint8_t[largest + 1]);
-  if (!buffer)
-    return Status::error(601, concat("cannot allocate ", formatBytes(largest),
-                                     " to pack a constant"));
-  for (const fb::Constant *constant : *plan.constants()) {
-    MOE_RETURN_IF_ERROR(
-        packConstant(plan, *constant, checkpoint, buffer.get(), parallel));
-    MOE_RETURN_IF_ERROR(writer.write(buffer.get(), constant->bytes()));
-  }
-  return writer.finish();
 }

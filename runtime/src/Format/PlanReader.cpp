@@ -21,8 +21,13 @@ Status verifyConstants(const fb::Plan &plan) {
     MOE_RETURN_IF_ERROR(weights.add(weight->name()->string_view()));
     MOE_RETURN_IF_ERROR(checkAligned(weight->shape()));
     MOE_RETURN_IF_ERROR(checkAligned(weight->source_shape()));
-    for (const flatbuffers::String *source : *weight->sources())
-      MOE_RETURN_IF_ERROR(checkName("tensor", source->string_view()));
+    MOE_RETURN_IF_ERROR(checkAligned(weight->stored_shape()));
+    MOE_RETURN_IF_ERROR(checkAligned(weight->scale_shape()));
+    MOE_RETURN_IF_ERROR(checkAligned(weight->block()));
+    for (const auto *names : {weight->sources(), weight->scale_sources()})
+      if (names)
+        for (const flatbuffers::String *name : *names)
+          MOE_RETURN_IF_ERROR(checkName("tensor", name->string_view()));
     MOE_RETURN_IF_ERROR(verifyWeight(*weight));
   }
   for (const fb::Constant *constant : *plan.constants()) {

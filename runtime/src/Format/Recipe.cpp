@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "moert/Format/Packing.h"
+#include "moert/Format/Decode.h"
 
 using namespace moert;
 
@@ -91,6 +91,7 @@ Status moert::verifyWeight(const fb::Weight &weight) {
     return badWeight(weight, concat("has ", count, " sources",
                                     weight.stack() ? "" : " and no stack"));
   MOE_ASSIGN_OR_RETURN(StridedView view, sourceView(weight));
+  MOE_RETURN_IF_ERROR(verifyEncoding(weight));
   std::vector<int64_t> expected = std::move(view.shape);
   if (weight.stack())
     expected.insert(expected.begin(), static_cast<int64_t>(count));
@@ -159,23 +160,6 @@ StatusOr<uint64_t> moert::packedBytes(const fb::Plan &plan,
   if (!bytes || *bytes > uint64_t(INT64_MAX))
     return badConstant(constant, "has a size that overflows");
   return *bytes;
-}
-
-void moert::matchWeight(const fb::Weight &weight, const Checkpoint &checkpoint,
-                        std::vector<std::string> &problems) {
-  std::vector<int64_t> shape = toVector(*weight.source_shape());
-  DType type = checkpointType(weight.dtype());
-  for (const flatbuffers::String *source : *weight.sources()) {
-    const TensorEntry *entry = checkpoint.find(source->string_view());
-    if (!entry)
-      problems.push_back(
-          concat("tensor '", source->string_view(), "' is missing"));
-    else if (entry->shape != shape || entry->dtype != type)
-      problems.push_back(concat("tensor '", source->string_view(), "' is ",
-                                name(entry->dtype), " ",
-                                formatShape(entry->shape), ", needed is ",
-                                name(type), " ", formatShape(shape)));
-  }
 }
 
 Status moert::matchCheckpoint(const fb::Plan &plan,

@@ -47,7 +47,8 @@ struct StridedView {
 /// not consistent.
 StatusOr<StridedView> sourceView(const fb::Weight &weight);
 
-/// Checks that shape, sources and slice of `weight` agree. MOE0303 otherwise.
+/// Checks that shape, sources, encoding and slice of `weight` agree. MOE0303
+/// otherwise.
 Status verifyWeight(const fb::Weight &weight);
 
 /// The size of `constant` in bytes, computed from its recipe with every
@@ -89,11 +90,14 @@ Status packPieces(const fb::Plan &plan, const fb::Constant &constant,
 /// order, of
 ///   name "\0" dtype "\0" dim "," dim "," … "\0" bytes "\n"
 /// where dtype is the safetensors name ("BF16") and dims (each followed by a
-/// comma) and bytes are decimal.
+/// comma) and bytes are decimal. The scales of a weight follow its sources;
+/// where they may have two types, the first of them stands for both.
 class FingerprintBuilder {
 public:
   void add(std::string_view name, DType dtype,
            const std::vector<int64_t> &shape, uint64_t bytes);
+  /// All tensors of a weight that passed verifyWeight.
+  void add(const fb::Weight &weight);
   /// 16 lower-case hexadecimal digits.
   std::string finish() const;
 
