@@ -152,25 +152,69 @@ flatbuffers::Offset<fb::Affine> PlanBuilder::affine(AffineMap map) {
   return fb::CreateAffineDirect(fbb, constant, &coefficients);
 }
 
+static_assert(int(WeightEncoding::Mxfp4) == int(fb::WeightEncoding::Mxfp4) &&
+                  int(WeightEncoding::Fp8Block) ==
+                      int(fb::WeightEncoding::Fp8Block) &&
+                  int(WeightEncoding::Int8Scaled) ==
+                      int(fb::WeightEncoding::Int8Scaled),
+              "encodings follow Plan.fbs");
+
+/// Shape of the scales of codes of shape `stored`; empty where any that fits
+/// may be there.
+static std::vector<int64_t> scaleShapeOf(WeightEncoding encoding,
+                                         ArrayRef<int64_t> stored,
+                                         ArrayRef<int64_t> block) {
+  if (encoding == WeightEncoding::Int8Scaled)
+    return {};
+  if (encoding == WeightEncoding::Mxfp4)
+    return std::vector<int64_t>(stored.drop_back());
+  std::vector<int64_t> shape(stored);
+  for (unsigned i = 0; i < 2; ++i) {
+    int64_t &extent = shape[shape.size() - 2 + i];
+    extent = llvm::divideCeil(extent, block[i]);
+  }
+  return shape;
+}
+
 FailureOr<flatbuffers::Offset<fb::Weight>> PlanBuilder::weight(WeightOp op) {
   auto type = cast<RankedTensorType>(op.getType());
   auto elementType = dtype(type.getElementType());
   if (!elementType)
     return op.emitError() << "weights of type " << type.getElementType()
                           << " cannot be stored in a plan";
-  Strings sources;
-  for (const std::string &name : op.getSourceNames())
-    sources.push_back(fbb.CreateString(name));
+  auto strings = [&](ArrayRef<std::string> names) {
+    Strings list;
+    for (const std::string &name : names)
+      list.push_back(fbb.CreateString(name));
+    return list;
+  };
+  Strings sources = strings(op.getSourceNames());
+  Strings scales = strings(op.getScaleNames());
   std::vector<int64_t> shape(type.getShape());
   std::vector<int64_t> sourceShape(op.getSourceType().getShape());
   ArrayRef<int64_t> split;
   if (auto given = op.getSplit())
     split = *given;
+  auto vector = [](std::optional<ArrayRef<int64_t>> given) {
+    return given ? std::vector<int64_t>(*given) : std::vector<int64_t>();
+  };
+  std::vector<int64_t> stored = vector(op.getStored());
+  std::vector<int64_t> block = vector(op.getBlock()), scaleShape;
+  auto encoding = fb::WeightEncoding::Plain;
+  if (auto given = op.getEncoding()) {
+    if (stored.empty())
+      stored = sourceShape;
+    encoding = static_cast<fb::WeightEncoding>(*given);
+    scaleShape = scaleShapeOf(*given, stored, block);
+  }
   return fb::CreateWeightDirect(
       fbb, op.getSymName().str().c_str(), *elementType, &shape, &sources,
       &sourceShape, op.getStack(), op.getTranspose(),
       split.empty() ? -1 : split[0], split.empty() ? 0 : split[1],
-      split.empty() ? 0 : split[2], split.empty() ? 1 : split[3]);
+      split.empty() ? 0 : split[2], split.empty() ? 1 : split[3], encoding,
+      scales.empty() ? nullptr : &scales,
+      scaleShape.empty() ? nullptr : &scaleShape,
+      block.empty() ? nullptr : &block, stored.empty() ? nullptr : &stored);
 }
 
 FailureOr<flatbuffers::Offset<fb::Constant>>
@@ -358,14 +402,7 @@ PlanBuilder::build(ArrayRef<uint64_t> embeddedOffsets) {
       if (failed(built))
         return failure();
       weightList.push_back(*built);
-      RankedTensorType source = weightOp.getSourceType();
-      moert::DType type =
-          moert::checkpointType(*dtype(source.getElementType()));
-      std::vector<int64_t> shape(source.getShape());
-      uint64_t bytes =
-          source.getNumElements() * source.getElementTypeBitWidth() / 8;
-      for (const std::string &name : weightOp.getSourceNames())
-        fingerprint.add(name, type, shape, bytes);
+      fingerprint.add(*flatbuffers::GetTemporaryPointer(fbb, *built));
     }
     constants.insert({op.getSymNameAttr(), constantList.size()});
     auto built = constant(op);
