@@ -6,9 +6,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Patterns.h"
 #include "moe/Dialect/Moe/IR/Moe.h"
 
-#include "mlir/IR/PatternMatch.h"
 #include "llvm/ADT/MapVector.h"
 
 using namespace mlir;
@@ -20,8 +20,11 @@ OpFoldResult CombineOp::fold(FoldAdaptor) {
   auto dispatch = getRows().getDefiningOp<DispatchOp>();
   auto all = getRouting().getDefiningOp<AssignAllOp>();
   if (!dispatch || !all || dispatch.getRouting() != getRouting() ||
-      all.getWeights() || getRouting().getType().getExperts() != 1 ||
+      getRouting().getType().getExperts() != 1 ||
       dispatch.getX().getType() != getResult().getType())
+    return {};
+  // Weights count unless neither side asks for them.
+  if (all.getWeights() && (dispatch.getWeighted() || !getUnweighted()))
     return {};
   return dispatch.getX();
 }
@@ -158,7 +161,50 @@ struct DropUnusedMapResults : OpRewritePattern<MapRowsOp> {
   }
 };
 
+/// All experts of a routing are the routing.
+struct RestrictToAll : OpRewritePattern<RestrictOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(RestrictOp op,
+                                PatternRewriter &rewriter) const override {
+    // The same type is the same number of experts.
+    if (op.getRouting().getType() != op.getResult().getType())
+      return rewriter.notifyMatchFailure(op, "experts are left out");
+    rewriter.replaceOp(op, op.getRouting());
+    return success();
+  }
+};
+
+/// A part of a part is a part. The bound on the rows of the outer part is one
+/// for the inner one; the verifier knows that of the whole's only.
+struct RestrictOnce : OpRewritePattern<RestrictOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(RestrictOp op,
+                                PatternRewriter &rewriter) const override {
+    auto outer = op.getRouting().getDefiningOp<RestrictOp>();
+    if (!outer)
+      return rewriter.notifyMatchFailure(op, "not a part of a part");
+    RoutingType whole = outer.getRouting().getType();
+    RoutingType part = op.getResult().getType();
+    bool everyRow =
+        part.getRows() == part.getPerToken() && part.getExtra() == 0;
+    bool sameBound = part.getRows() == whole.getRows() &&
+                     part.getExtra() == whole.getExtra();
+    if (!sameBound && !(everyRow && whole.getRows() >= part.getPerToken()))
+      return rewriter.notifyMatchFailure(op, "bounds on rows differ");
+    rewriter.replaceOpWithNewOp<RestrictOp>(op, part, outer.getRouting(),
+                                            outer.getBegin() + op.getBegin(),
+                                            outer.getBegin() + op.getEnd());
+    return success();
+  }
+};
+
 } // namespace
+
+void moe::detail::populateRestrictPatterns(RewritePatternSet &patterns) {
+  patterns.add<RestrictToAll, RestrictOnce>(patterns.getContext());
+}
 
 void ExpertsOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
                                             MLIRContext *context) {

@@ -11,9 +11,10 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-SmallVector<std::string> WeightOp::getSourceNames() {
+/// The names that `patterns` stand for, in order.
+static SmallVector<std::string> expandNames(ArrayAttr patterns) {
   SmallVector<std::string> names;
-  for (StringRef source : getSources().getAsValueRange<StringAttr>()) {
+  for (StringRef source : patterns.getAsValueRange<StringAttr>()) {
     auto [head, tail] = source.split('{');
     auto [range, rest] = tail.split('}');
     auto [firstText, lastText] = range.split("..");
@@ -26,6 +27,15 @@ SmallVector<std::string> WeightOp::getSourceNames() {
       names.push_back((head + Twine(i) + rest).str());
   }
   return names;
+}
+
+SmallVector<std::string> WeightOp::getSourceNames() {
+  return expandNames(getSources());
+}
+
+SmallVector<std::string> WeightOp::getScaleNames() {
+  std::optional<ArrayAttr> scales = getScales();
+  return scales ? expandNames(*scales) : SmallVector<std::string>();
 }
 
 RankedTensorType WeightOp::getSourceType() {

@@ -8,121 +8,9 @@
 
 #include "VerifyHelpers.h"
 
-#include "llvm/ADT/StringSet.h"
-
 using namespace mlir;
 using namespace mlir::moe;
 using namespace mlir::moe::detail;
-
-/// Largest number of names that one range may stand for: far above any model,
-/// small enough that a typing error does not fill the memory.
-static constexpr uint64_t maxRangeNames = 65536;
-
-/// C6 of moe.weight for one source. Sets `count` to the number of names.
-static LogicalResult verifySource(WeightOp op, StringRef source,
-                                  uint64_t &count) {
-  count = 1;
-  if (source.empty())
-    return op.emitOpError() << "C6: a source name is empty";
-  if (source.find_first_of("{}") == StringRef::npos)
-    return success();
-  auto malformed = [&]() {
-    return op.emitOpError() << "C6: \"" << source
-                            << "\" must have at most one range, written "
-                               "{first..last}";
-  };
-  if (source.count('{') != 1 || source.count('}') != 1)
-    return malformed();
-  auto [head, tail] = source.split('{');
-  StringRef range = tail.split('}').first;
-  auto [firstText, lastText] = range.split("..");
-  uint64_t first, last;
-  // No leading zeros: printing the number would not give them back.
-  auto parseNumber = [](StringRef text, uint64_t &number) {
-    return (text.size() == 1 || !text.starts_with("0")) &&
-           !text.getAsInteger(10, number);
-  };
-  if (head.contains('}') || !parseNumber(firstText, first) ||
-      !parseNumber(lastText, last))
-    return malformed();
-  if (first > last)
-    return op.emitOpError()
-           << "C6: range {" << range << "} of \"" << source << "\" is empty";
-  if (last - first >= maxRangeNames)
-    return op.emitOpError() << "C6: range {" << range << "} of \"" << source
-                            << "\" has more than " << maxRangeNames << " names";
-  count = last - first + 1;
-  return success();
-}
-
-/// C4 of moe.weight.
-static LogicalResult verifySplit(WeightOp op, ArrayRef<int64_t> split,
-                                 ArrayRef<int64_t> sourceShape) {
-  auto error = [&]() {
-    return op.emitOpError() << "C4: split [" << split << "] ";
-  };
-  if (split.size() != 5)
-    return error() << "must be [dimension, begin, end, step, extent]";
-  int64_t dim = split[0], begin = split[1], end = split[2], step = split[3];
-  if (dim < 0 || dim >= static_cast<int64_t>(sourceShape.size()))
-    return error() << "names dimension " << dim << " of sources of rank "
-                   << sourceShape.size();
-  if (begin < 0 || begin >= end || end > split[4])
-    return error() << "must have 0 <= begin < end <= extent";
-  if (step < 1 || (end - begin) % step)
-    return error() << "must have a step >= 1 that divides end - begin = "
-                   << end - begin;
-  if ((end - begin) / step != sourceShape[dim])
-    return error() << "takes " << (end - begin) / step
-                   << " elements where the type has " << sourceShape[dim];
-  return success();
-}
-
-LogicalResult WeightOp::verify() {
-  auto type = cast<RankedTensorType>(getType());
-  Type element = type.getElementType();
-  if (!type.hasStaticShape() || llvm::is_contained(type.getShape(), 0) ||
-      !(element.isF32() || isNarrowFloat(element)))
-    return emitOpError() << "C1: expected a static, non-empty tensor of f32, "
-                            "bf16 or f16, got "
-                         << type;
-
-  uint64_t names = 0;
-  for (StringRef source : getSources().getAsValueRange<StringAttr>()) {
-    uint64_t count;
-    if (failed(verifySource(*this, source, count)))
-      return failure();
-    names += count;
-  }
-  if (names == 0)
-    return emitOpError() << "C2: a weight needs at least one source";
-  if (!getStack() && names != 1)
-    return emitOpError() << "C2: " << names
-                         << " sources without 'stack'; expected exactly one";
-  if (getStack() && (type.getRank() == 0 ||
-                     static_cast<uint64_t>(type.getDimSize(0)) != names))
-    return emitOpError() << "C3: " << names << " sources do not stack to "
-                         << type;
-
-  // The shape of a source after `split`, before `transpose`.
-  SmallVector<int64_t> shape(type.getShape().drop_front(getStack() ? 1 : 0));
-  if (getTranspose()) {
-    if (shape.size() < 2)
-      return emitOpError() << "C5: 'transpose' needs sources of rank >= 2, got "
-                              "rank "
-                           << shape.size();
-    std::swap(shape[shape.size() - 1], shape[shape.size() - 2]);
-  }
-  if (auto split = getSplit())
-    if (failed(verifySplit(*this, *split, shape)))
-      return failure();
-
-  llvm::StringSet<> seen;
-  for (const std::string &name : getSourceNames())
-    if (!seen.insert(name).second)
-      return emitOpError() << "C6: source \"" << name << "\" occurs twice";
-  return success();
-}
 
 LogicalResult
 GetWeightOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
@@ -149,22 +37,41 @@ LogicalResult RouterLogitsOp::verify() {
   if (getBias() && extent(getBias(), 0) != experts)
     return emitOpError() << "C2: bias must have " << experts
                          << " elements, got " << getBias().getType();
-  return verifyRound(*this, "C3", getRound());
+  if (failed(verifyRound(*this, "C3", getRound())))
+    return failure();
+  return verifyCosine(*this, "C4", getCosine());
 }
 
 LogicalResult RouteOp::verify() {
   int64_t experts = extent(getLogits(), 1);
+  int64_t nulls = getPolicy().getNullExperts(), topK = getPolicy().getTopK();
   RoutingType routing = getRouting().getType();
-  if (routing.getExperts() != experts)
+  if (!ShapedType::isDynamic(experts) && nulls >= experts)
+    return emitOpError() << "C7: null_experts = " << nulls << " leaves none of "
+                         << experts << " experts";
+  if (ShapedType::isDynamic(experts) || routing.getExperts() != experts - nulls)
     return emitOpError() << "C1: a routing over " << routing.getExperts()
-                         << " experts from logits " << getLogits().getType();
-  if (routing.getPerToken() != getPolicy().getTopK())
+                         << " experts from logits " << getLogits().getType()
+                         << (nulls ? " with " + std::to_string(nulls) +
+                                         " null experts"
+                                   : std::string());
+  if (routing.getPerToken() != topK)
     return emitOpError() << "C2: per_token = " << routing.getPerToken()
-                         << ", but top_k = " << getPolicy().getTopK();
-  if (getBias() && extent(getBias(), 0) != experts)
-    return emitOpError() << "C3: bias must have " << experts
-                         << " elements, got " << getBias().getType();
-  return verifyPolicyFits(*this, "C2", "C4", getPolicy(), experts);
+                         << ", but top_k = " << topK;
+  if (failed(verifyBias(*this, "C3", getPolicy(), getLogits(), getBias())) ||
+      failed(verifyPolicyFits(*this, "C2", "C4", getPolicy(), experts)) ||
+      failed(verifyPolicyOperands(*this, "C5", "C6", getPolicy(), getResident(),
+                                  getRandom())))
+    return failure();
+  if (getResident() && extent(getResident(), 0) != experts)
+    return emitOpError() << "C5: resident must have " << experts
+                         << " elements, got " << getResident().getType();
+  if (getRandom() && (extent(getRandom(), 1) != topK ||
+                      !agree(extent(getRandom(), 0), extent(getLogits(), 0))))
+    return emitOpError() << "C6: random must be N x " << topK << " for logits "
+                         << getLogits().getType() << ", got "
+                         << getRandom().getType();
+  return verifyAllRows(*this, "C8", routing);
 }
 
 LogicalResult AssignOp::verify() {
@@ -189,7 +96,7 @@ LogicalResult AssignAllOp::verify() {
     return emitOpError() << "C2: weights must be N x " << routing.getExperts()
                          << " for x of type " << getX().getType() << ", got "
                          << getWeights().getType();
-  return success();
+  return verifyAllRows(*this, "C1", routing);
 }
 
 LogicalResult DispatchOp::verify() {
@@ -237,5 +144,7 @@ LogicalResult ExpertCountsOp::verify() {
   if (extent(getCounts(), 0) != experts)
     return emitOpError() << "C1: expected tensor<" << experts << "xi64>, got "
                          << getCounts().getType();
+  if (getChosen() && !getRouting().getDefiningOp<RouteOp>())
+    return emitOpError() << "C2: 'chosen' needs the result of moe.route";
   return success();
 }

@@ -12,45 +12,11 @@ using namespace mlir;
 using namespace mlir::moe;
 using namespace mlir::moe::detail;
 
-/// Fails when one of the named sizes is less than 1.
-static LogicalResult
-verifySizes(Operation *op, StringRef label,
-            ArrayRef<std::pair<StringRef, int64_t>> sizes) {
-  for (auto [name, size] : sizes)
-    if (size < 1)
-      return op->emitOpError()
-             << label << ": " << name << " must be at least 1, got " << size;
-  return success();
-}
-
-/// Fails when the buffer has a static length other than `length`.
-static LogicalResult verifyLength(Operation *op, StringRef label,
-                                  StringRef name, Value buffer,
-                                  int64_t length) {
-  if (buffer && !agree(extent(buffer, 0), length))
-    return op->emitOpError() << label << ": " << name << " must hold " << length
-                             << " elements, got " << buffer.getType();
-  return success();
-}
-
 static LogicalResult verifyWeightType(Operation *op, StringRef label,
                                       Type type) {
   if (!isWeightFloat(type))
     return op->emitOpError()
            << label << ": weight_type must be f32 or bf16, got " << type;
-  return success();
-}
-
-/// Fails unless a worklist and the rows of its tiles are given together.
-static LogicalResult verifyWorklist(Operation *op, StringRef label,
-                                    Value worklist,
-                                    std::optional<int64_t> tileRows) {
-  if (bool(worklist) != tileRows.has_value())
-    return op->emitOpError()
-           << label << ": worklist and tile_rows are given together";
-  if (tileRows && *tileRows < 1)
-    return op->emitOpError()
-           << label << ": tile_rows must be at least 1, got " << *tileRows;
   return success();
 }
 
@@ -62,7 +28,9 @@ LogicalResult KernelRouterLogitsOp::verify() {
           verifyLength(*this, "C2", "weight", getWeight(), experts * hidden)) ||
       failed(verifyLength(*this, "C2", "bias", getBias(), experts)))
     return failure();
-  return verifyRound(*this, "C3", getRound());
+  if (failed(verifyRound(*this, "C3", getRound())))
+    return failure();
+  return verifyCosine(*this, "C4", getCosine());
 }
 
 LogicalResult KernelSelectTopkOp::verify() {
@@ -70,7 +38,17 @@ LogicalResult KernelSelectTopkOp::verify() {
   if (failed(verifySizes(*this, "C1", {{"experts", experts}})) ||
       failed(verifyPolicyFits(*this, "C2", "C2", getPolicy(), experts)))
     return failure();
-  return verifyLength(*this, "C3", "bias", getBias(), experts);
+  if (getPolicy().getPolicy().biasAfterFirst && !getBias())
+    return emitOpError() << "C3: 'bias_after_first' needs a bias";
+  if (getBiasPerToken() && !getBias())
+    return emitOpError() << "C3: bias_per_token needs a bias";
+  if (!getBiasPerToken() &&
+      failed(verifyLength(*this, "C3", "bias", getBias(), experts)))
+    return failure();
+  if (failed(verifyPolicyOperands(*this, "C4", "C4", getPolicy(), getResident(),
+                                  getRandom())))
+    return failure();
+  return verifyLength(*this, "C4", "resident", getResident(), experts);
 }
 
 LogicalResult KernelGroupRowsOp::verify() {
@@ -144,6 +122,13 @@ LogicalResult KernelGroupedGemmOp::verify() {
   if (!rowType.isF32() && !isNarrowFloat(rowType))
     return emitOpError() << "C3: row_type must be f32, bf16 or f16, got "
                          << rowType;
+  if (!getBiases().empty() && getBiases().size() != static_cast<size_t>(parts))
+    return emitOpError() << "C6: expected " << parts << " biases or none, got "
+                         << getBiases().size();
+  for (Value bias : getBiases())
+    if (failed(
+            verifyLength(*this, "C6", "a bias", bias, getExperts() * getN())))
+      return failure();
   Type out = elementType(getOut());
   if (hasActivation()) {
     if (!out.isInteger(8))
@@ -202,6 +187,9 @@ LogicalResult KernelCombineRowsOp::verify() {
                          << " offsets, " << getTokenRows().size()
                          << " indices and " << getRowWeight().size()
                          << " weights";
+  if (getUnweighted() && getUnweighted()->size() != segments)
+    return emitOpError() << "C1: unweighted must have " << segments
+                         << " elements, got " << getUnweighted()->size();
   if (failed(verifySizes(*this, "C2", {{"hidden", getHidden()}})))
     return failure();
   for (Value rows : getRows())
@@ -219,22 +207,6 @@ LogicalResult KernelCountRowsOp::verify() {
                           getExperts() + 1)))
     return failure();
   return verifyLength(*this, "C2", "counts", getCounts(), getExperts());
-}
-
-/// Fails unless `inside` is a static tensor of the element type of the flat
-/// buffer `outside`, and a single row where `row` is set.
-static LogicalResult verifyMapped(KernelMapRowsOp op, StringRef label,
-                                  StringRef what, Type inside, Type outside,
-                                  bool row) {
-  auto tensor = dyn_cast<RankedTensorType>(inside);
-  Type element = cast<MemRefType>(outside).getElementType();
-  if (!tensor || !tensor.hasStaticShape() ||
-      tensor.getElementType() != element ||
-      (row && (tensor.getRank() == 0 || tensor.getDimSize(0) != 1)))
-    return op.emitOpError()
-           << label << ": " << what << " must be a static tensor "
-           << (row ? "1 x ... " : "") << "of " << element << ", got " << inside;
-  return success();
 }
 
 LogicalResult KernelMapRowsOp::verify() {

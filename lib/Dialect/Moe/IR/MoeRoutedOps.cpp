@@ -12,33 +12,6 @@ using namespace mlir;
 using namespace mlir::moe;
 using namespace mlir::moe::detail;
 
-/// Fails unless the lists of a routing of `tokens` tokens with `perToken`
-/// pairs each have lengths that fit each other.
-template <typename OpT>
-static LogicalResult verifyLists(OpT op, StringRef label, int64_t tokens,
-                                 int64_t perToken) {
-  int64_t pairs = ShapedType::kDynamic;
-  if (!ShapedType::isDynamic(tokens) && !ShapedType::isDynamic(perToken))
-    pairs = tokens * perToken;
-  for (Value list : {op.getRowToken(), op.getRowWeight(), op.getTokenRows()}) {
-    int64_t length = extent(list, 0);
-    if (!agree(length, pairs))
-      return op.emitOpError()
-             << label << ": lists over pairs must have one length, "
-             << "got " << op.getRowToken().getType() << ", "
-             << op.getRowWeight().getType() << " and "
-             << op.getTokenRows().getType();
-    if (!ShapedType::isDynamic(length))
-      pairs = length;
-  }
-  int64_t offsets = extent(op.getTokenOffsets(), 0);
-  if (!ShapedType::isDynamic(tokens) && !agree(offsets, tokens + 1))
-    return op.emitOpError()
-           << label << ": token_offsets must have " << tokens + 1
-           << " elements, got " << op.getTokenOffsets().getType();
-  return success();
-}
-
 LogicalResult SelectTopkOp::verify() {
   int64_t experts = extent(getLogits(), 1), tokens = extent(getLogits(), 0);
   int64_t topK = getPolicy().getTopK();
@@ -47,13 +20,24 @@ LogicalResult SelectTopkOp::verify() {
       return emitOpError() << "C1: ids and weights must be N x " << topK
                            << " for logits " << getLogits().getType()
                            << ", got " << value.getType();
-  if (getBias() && extent(getBias(), 0) != experts)
-    return emitOpError() << "C2: bias must have " << experts
-                         << " elements, got " << getBias().getType();
+  if (failed(verifyBias(*this, "C2", getPolicy(), getLogits(), getBias())))
+    return failure();
   if (ShapedType::isDynamic(experts))
     return emitOpError() << "C3: the number of experts must be static, got "
                          << getLogits().getType();
-  return verifyPolicyFits(*this, "C3", "C3", getPolicy(), experts);
+  if (failed(verifyPolicyFits(*this, "C3", "C3", getPolicy(), experts)) ||
+      failed(verifyPolicyOperands(*this, "C4", "C4", getPolicy(), getResident(),
+                                  getRandom())))
+    return failure();
+  if (getResident() && extent(getResident(), 0) != experts)
+    return emitOpError() << "C4: resident must have " << experts
+                         << " elements, got " << getResident().getType();
+  if (getRandom() && (extent(getRandom(), 1) != topK ||
+                      !agree(extent(getRandom(), 0), tokens)))
+    return emitOpError() << "C4: random must be N x " << topK << " for logits "
+                         << getLogits().getType() << ", got "
+                         << getRandom().getType();
+  return success();
 }
 
 LogicalResult GroupRowsOp::verify() {
@@ -91,7 +75,37 @@ LogicalResult GatherRowsOp::verify() {
   if (!agree(extent(getRows(), 0), extent(getRowToken(), 0)))
     return emitOpError() << "C1: " << getRowToken().getType()
                          << " does not give " << getRows().getType();
+  if (getRowWeight() && !agree(extent(getRowWeight(), 0), extent(getRows(), 0)))
+    return emitOpError() << "C1: weights of type " << getRowWeight().getType()
+                         << " do not weight " << getRows().getType();
   return verifySameRows(*this, "C1", getX(), "x", getRows(), "the result");
+}
+
+/// C5 and C6 of moe.grouped_ffn.
+static LogicalResult verifyScalesAndBiases(GroupedFfnOp op) {
+  size_t segments = op.getNumSegments();
+  if (!op.getRowWeight().empty() && op.getRowWeight().size() != segments)
+    return op.emitOpError()
+           << "C5: expected " << segments << " scales or none, got "
+           << op.getRowWeight().size();
+  for (auto [weight, token] : llvm::zip(op.getRowWeight(), op.getRowToken()))
+    if (!agree(extent(weight, 0), extent(token, 0)))
+      return op.emitOpError() << "C5: scales must be as long as tokens, got "
+                              << weight.getType() << " and " << token.getType();
+
+  if (op.getBiases().empty())
+    return success();
+  if (op.getBiases().size() != op.getWeights().size())
+    return op.emitOpError() << "C6: expected " << op.getWeights().size()
+                            << " biases or none, got " << op.getBiases().size();
+  for (auto [bias, weight] : llvm::zip(op.getBiases(), op.getWeights()))
+    if (cast<RankedTensorType>(bias.getType()).getShape() !=
+        cast<RankedTensorType>(weight.getType()).getShape().drop_back())
+      return op.emitOpError() << "C6: the bias of " << weight.getType()
+                              << " must have one element for each of its rows, "
+                                 "got "
+                              << bias.getType();
+  return success();
 }
 
 LogicalResult GroupedFfnOp::verify() {
@@ -145,19 +159,9 @@ LogicalResult GroupedFfnOp::verify() {
                               "type, got "
                            << elementType(getX()) << " and "
                            << elementType(result);
-  return verifyActivation(*this, "C4", getActivation(), parts);
-}
-
-/// C1 and C4 of moe.map_rows: static extents after the leading one, and one
-/// number of rows.
-static bool isRowsOf(Type type, int64_t &rows) {
-  auto tensor = cast<RankedTensorType>(type);
-  if (tensor.getRank() == 0 || !agree(tensor.getDimSize(0), rows) ||
-      llvm::any_of(tensor.getShape().drop_front(), ShapedType::isDynamic))
-    return false;
-  if (!tensor.isDynamicDim(0))
-    rows = tensor.getDimSize(0);
-  return true;
+  if (failed(verifyActivation(*this, "C4", getActivation(), parts)))
+    return failure();
+  return verifyScalesAndBiases(*this);
 }
 
 LogicalResult MapRowsOp::verify() {
@@ -239,6 +243,9 @@ LogicalResult CombineRowsOp::verify() {
                            << tokens + 1 << " elements, got "
                            << getTokenOffsets()[s].getType();
   }
+  if (getUnweighted() && getUnweighted()->size() != segments)
+    return emitOpError() << "C4: unweighted must have " << segments
+                         << " elements, got " << getUnweighted()->size();
   return success();
 }
 
