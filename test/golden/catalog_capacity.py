@@ -37,8 +37,6 @@ def ungated_specs(prefix, hidden, width, names, biases=False):
 class Switch(Family):
     name = model_type = "switch_transformers"
     source = "transformers SwitchTransformersSparseMLP"
-    reason = "version 4: version 5 never enforces the capacity"
-    loader = "v4"
     block_class = "SwitchTransformersSparseMLP"
     skew = 0.8
     wants_drops = True
@@ -313,9 +311,8 @@ class GShard(Family):
 
 class VMoe(Family):
     name = model_type = "vmoe"
-    tier = "B"
-    source = "catalog_tier_b.py, written from the model's description"
-    reason = "the authors' flax code is in no package"
+    source = "google-research/vmoe@942a78b vmoe.nn.vit_moe.MlpMoeBlock"
+    loader = "vmoe"
     prefix = "Encoder/encoderblock_{}/Moe/"
     skew = 0.8
     wants_drops = True
@@ -402,6 +399,9 @@ class VMoe(Family):
             get(site.prefix + "Router/dense/kernel").T,
             chosen,
             experts,
+            round_logits=True,
+            round_scores=True,
+            round_weights=True,
             capacity=capacity,
             by_probability=dispatcher["batch_priority"],
         )
@@ -409,6 +409,8 @@ class VMoe(Family):
 
 class LiMoe(VMoe):
     name = model_type = "limoe"
+    tier = "B"
+    source = "catalog_tier_b.py, written from the model's description"
     reason = "never released; the block is V-MoE's"
     architecture = "LanguageImageMoe"
     sizes = dict(experts=5, chosen=1, factor=1.05, layers=[2, 3])

@@ -200,6 +200,50 @@ def _deepspeed_modules(family, path, config, tensors, sites):
     }
 
 
+def _vmoe_oracle(config, tensors, site):
+    """The authors' block; vmoe and vit_jax are checkouts on PYTHONPATH."""
+    import jax
+    import jax.numpy as jnp
+    from vmoe.nn import vit_moe
+
+    moe = config["encoder"]["moe"]
+    params = {}
+    for name, tensor in tensors.items():
+        if not name.startswith(site.prefix):
+            continue
+        room = params
+        *path, last = name[len(site.prefix) :].split("/")
+        for step in path:
+            room = room.setdefault(step, {})
+        room[last] = jnp.asarray(tensorfile.to_f32(tensor))
+
+    def run(x):
+        kind = jnp.bfloat16 if x.dtype == "BF16" else jnp.float32
+        rows = jnp.asarray(tensorfile.to_f32(x)).astype(kind)
+        block = vit_moe.MlpMoeBlock(
+            mlp_dim=config["encoder"]["mlp_dim"],
+            num_experts=moe["num_experts"],
+            group_size=len(rows),
+            deterministic=True,
+            router=moe["router"],
+            dtype=kind,
+        )
+        with jax.default_matmul_precision("highest"):
+            output, _ = block.apply({"params": params}, rows[None])
+            router = block.create_router()
+            room = {"params": params["Router"]}
+            dispatcher, _ = router.apply(room, rows[None])
+            kernel = params["Router"]["dense"]["kernel"].astype(kind)
+            logits = rows @ kernel
+        weights = dispatcher.combine_weights[0].sum(axis=-1)
+        return tuple(
+            np.asarray(v.astype(jnp.float32))
+            for v in (output[0], logits, weights)
+        )
+
+    return run
+
+
 def _torch_oracle(family, module):
     import torch
 
@@ -244,6 +288,12 @@ def load(family, path, config, tensors, sites):
     if family.tier == "B":
         oracles = [_numpy_oracle(family, config, tensors, s) for s in sites]
         return oracles, {}
+    if family.loader == "vmoe":
+        import flax
+        import jax
+
+        oracles = [_vmoe_oracle(config, tensors, site) for site in sites]
+        return oracles, {"flax": flax.__version__, "jax": jax.__version__}
     if family.loader == "deepspeed":
         modules, versions = _deepspeed_modules(
             family, path, config, tensors, sites

@@ -154,7 +154,12 @@ def vmoe(config, tensors, prefix, x, narrow):
         [float(np.float32(_dot(kernel[:, e], row))) for e in range(count)]
         for row in x
     ]
+    # flax computes the router in the type of the model.
+    if narrow:
+        logits = [[_bf16(v) for v in row] for row in logits]
     gates = [_probabilities(row) for row in logits]
+    if narrow:
+        gates = [[_bf16(v) for v in p] for p in gates]
     picks = [_best(p, chosen) for p in gates]
     order = list(range(n))
     if dispatcher["batch_priority"]:

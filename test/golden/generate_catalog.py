@@ -7,10 +7,10 @@
 #===----------------------------------------------------------------------===#
 """Makes the golden directories of catalog.py.
 
-  generate_catalog.py --loader v5|v4|deepspeed|numpy [--out DIR] [NAME...]
+  generate_catalog.py --loader v5|v4|deepspeed|vmoe|numpy [--out DIR] [NAME...]
 
 --loader says what this environment has: requirements.txt (v5),
-requirements-v4.txt, requirements-deepspeed.txt, or numpy alone for the families
+requirements-v4.txt, -deepspeed.txt, -vmoe.txt, or numpy alone for the families
 of tier B. Directories of other loaders are left alone. `generate.py --check`
 checks all of them.
 """
@@ -35,6 +35,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SEED = 20264
 COUNTS = (0, 1, 2, 17)
 TRIES = 2000
+LOADERS = ["v5", "v4", "deepspeed", "vmoe", "numpy"]
 
 
 def stream(seed, *words):
@@ -238,7 +239,7 @@ def main(arguments):
     )
     parser.add_argument("--out", metavar="DIR", default=HERE)
     parser.add_argument(
-        "--loader", required=True, choices=["v5", "v4", "deepspeed", "numpy"]
+        "--loader", required=True, choices=LOADERS
     )
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("names", nargs="*", help="directories; default: all")
