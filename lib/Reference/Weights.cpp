@@ -9,9 +9,12 @@
 #include "moe/Reference/Weights.h"
 #include "Frame.h"
 
+#include "llvm/ADT/APFloat.h"
 #include "llvm/ADT/STLExtras.h"
 
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 using namespace mlir;
 using namespace mlir::moe;
@@ -49,26 +52,161 @@ static std::string describe(moert::DType dtype,
   return moert::concat(moert::name(dtype), ' ', moert::formatShape(shape));
 }
 
-/// Finds one source and checks it.
+/// Finds one tensor and checks it. Without `expected` it may have any shape.
 static FailureOr<const moert::TensorEntry *>
-findSource(WeightOp weight, const std::string &name,
-           const moert::Checkpoint &checkpoint) {
+findTensor(WeightOp weight, const std::string &name,
+           const moert::Checkpoint &checkpoint, ArrayRef<moert::DType> types,
+           std::optional<std::vector<int64_t>> expected) {
   const moert::TensorEntry *entry = checkpoint.find(name);
   if (!entry)
     return emitNumbered(weight, 402)
            << "weight @" << weight.getSymName() << ": no tensor '" << name
            << "' in " << checkpoint.path();
-  RankedTensorType type = weight.getSourceType();
-  moert::DType dtype = formatOf(type.getElementType()).dtype;
-  std::vector<int64_t> expected(type.getShape());
-  if (entry->dtype != dtype || entry->shape != expected)
+  if (!expected)
+    expected = entry->shape;
+  if (!llvm::is_contained(types, entry->dtype) || entry->shape != *expected)
     return emitNumbered(weight, 402)
            << "weight @" << weight.getSymName() << ": tensor '" << name
            << "' in " << checkpoint.path() << " is "
            << describe(entry->dtype, entry->shape) << ", expected "
-           << describe(dtype, expected);
+           << describe(types.front(), *expected);
   return entry;
 }
+
+//===----------------------------------------------------------------------===//
+// Encodings
+//===----------------------------------------------------------------------===//
+
+/// A number of 1 sign bit and the given exponent and mantissa bits, without
+/// infinities, by its definition.
+static float readSmallFloat(unsigned code, int exponentBits, int mantissaBits) {
+  int bias = (1 << (exponentBits - 1)) - 1;
+  int mantissa = code % (1 << mantissaBits);
+  int exponent = (code >> mantissaBits) % (1 << exponentBits);
+  bool negative = code >> (mantissaBits + exponentBits);
+  float value = exponent
+                    ? std::ldexp(1.0f + std::ldexp(mantissa, -mantissaBits),
+                                 exponent - bias)
+                    : std::ldexp(mantissa, 1 - bias - mantissaBits);
+  return negative ? -value : value;
+}
+
+/// Value number `i` of a tensor of scales.
+static float readScale(const moert::TensorEntry &scales, int64_t i) {
+  if (scales.dtype == moert::DType::U8)
+    return scales.data[i] == 255
+               ? std::numeric_limits<float>::quiet_NaN()
+               : std::ldexp(1.0f, static_cast<int>(scales.data[i]) - 127);
+  if (scales.dtype == moert::DType::F32) {
+    float value;
+    std::memcpy(&value, scales.data + 4 * i, 4);
+    return value;
+  }
+  uint16_t bits;
+  std::memcpy(&bits, scales.data + 2 * i, 2);
+  return llvm::APFloat(llvm::APFloat::BFloat(), llvm::APInt(16, bits))
+      .convertToFloat();
+}
+
+/// Element `i` of an encoded source: code times scale in f32.
+static float readEncoded(WeightEncoding encoding, ArrayRef<int64_t> block,
+                         const moert::TensorEntry &codes,
+                         const moert::TensorEntry &scales, int64_t i) {
+  if (encoding == WeightEncoding::Mxfp4) {
+    unsigned nibble = i % 2 ? codes.data[i / 2] >> 4 : codes.data[i / 2] & 15;
+    return readSmallFloat(nibble, 2, 1) * readScale(scales, i / 32);
+  }
+  // The position of the element, and from it that of its scale.
+  int64_t scale = 0, elements = 1, rest = i;
+  int64_t rank = codes.shape.size();
+  for (int64_t d = rank - 1; d >= 0; --d) {
+    int64_t at = rest % codes.shape[d];
+    rest /= codes.shape[d];
+    int64_t extent = codes.shape[d] / scales.shape[d];
+    if (encoding == WeightEncoding::Fp8Block)
+      extent = d + 2 < rank ? 1 : block[d + 2 - rank];
+    scale += at / extent * elements;
+    elements *= scales.shape[d];
+  }
+  uint8_t code = codes.data[i];
+  float value = static_cast<int8_t>(code);
+  if (encoding == WeightEncoding::Fp8Block)
+    value = (code & 127) == 127 ? std::numeric_limits<float>::quiet_NaN()
+                                : readSmallFloat(code, 4, 3);
+  return value * readScale(scales, scale);
+}
+
+/// The shape that the scales of one source must have; nothing when the
+/// encoding leaves it open.
+static std::optional<std::vector<int64_t>>
+scaleShapeOf(WeightOp weight, const std::vector<int64_t> &stored) {
+  std::vector<int64_t> shape = stored;
+  if (weight.getEncoding() == WeightEncoding::Int8Scaled)
+    return std::nullopt;
+  if (weight.getEncoding() == WeightEncoding::Mxfp4) {
+    shape.pop_back();
+    return shape;
+  }
+  ArrayRef<int64_t> block = *weight.getBlock();
+  for (size_t i = 0; i < 2; ++i) {
+    int64_t &extent = shape[shape.size() - 2 + i];
+    extent = (extent + block[i] - 1) / block[i];
+  }
+  return shape;
+}
+
+/// Reads an encoded source, in the weight's type and the shape of one source.
+static FailureOr<Tensor> decodeSource(WeightOp weight,
+                                      const moert::TensorEntry &codes,
+                                      const std::string &scaleName,
+                                      const moert::Checkpoint &checkpoint,
+                                      const Format &format) {
+  WeightEncoding encoding = *weight.getEncoding();
+  bool isInt8 = encoding == WeightEncoding::Int8Scaled;
+  SmallVector<moert::DType> types = {moert::DType::F32};
+  if (isInt8)
+    types.push_back(moert::DType::BF16);
+  else if (encoding == WeightEncoding::Mxfp4)
+    types = {moert::DType::U8};
+  FailureOr<const moert::TensorEntry *> scales = findTensor(
+      weight, scaleName, checkpoint, types, scaleShapeOf(weight, codes.shape));
+  if (failed(scales))
+    return failure();
+  const std::vector<int64_t> &scaleShape = (*scales)->shape;
+  if (isInt8 &&
+      !std::equal(codes.shape.begin(), codes.shape.end(), scaleShape.begin(),
+                  scaleShape.end(), [](int64_t code, int64_t scale) {
+                    return scale > 0 && code % scale == 0;
+                  }))
+    return emitNumbered(weight, 402)
+           << "weight @" << weight.getSymName() << ": tensor '" << scaleName
+           << "' in " << checkpoint.path() << " has shape "
+           << moert::formatShape(scaleShape)
+           << ", whose extents must divide those of "
+           << moert::formatShape(codes.shape);
+
+  RankedTensorType type = weight.getSourceType();
+  auto element = cast<FloatType>(type.getElementType());
+  ArrayRef<int64_t> block;
+  if (std::optional<ArrayRef<int64_t>> given = weight.getBlock())
+    block = *given;
+  auto buffer =
+      std::make_shared<std::vector<char>>(type.getNumElements() * format.bytes);
+  for (int64_t i = 0; i < type.getNumElements(); ++i) {
+    llvm::APFloat value(readEncoded(encoding, block, codes, **scales, i));
+    bool inexact;
+    value.convert(element.getFloatSemantics(),
+                  llvm::APFloat::rmNearestTiesToEven, &inexact);
+    uint64_t bits = value.bitcastToAPInt().getZExtValue();
+    std::memcpy(buffer->data() + i * format.bytes, &bits, format.bytes);
+  }
+  return Tensor::borrowed(element, type.getShape(), format.storage,
+                          buffer->data(), buffer);
+}
+
+//===----------------------------------------------------------------------===//
+// Checkpoint
+//===----------------------------------------------------------------------===//
 
 /// Copies the range of `split` out of a source: `outer` blocks of
 /// `extent` x `inner` bytes.
@@ -118,14 +256,30 @@ FailureOr<Tensor> CheckpointWeights::load(WeightOp weight) {
   auto type = cast<RankedTensorType>(weight.getType());
   Format format = formatOf(type.getElementType());
   std::vector<Tensor> slices;
-  for (const std::string &name : weight.getSourceNames()) {
+  std::vector<int64_t> stored(weight.getSourceType().getShape());
+  if (std::optional<ArrayRef<int64_t>> given = weight.getStored())
+    stored.assign(given->begin(), given->end());
+  moert::DType dtype = format.dtype;
+  if (std::optional<WeightEncoding> encoding = weight.getEncoding())
+    dtype = *encoding == WeightEncoding::Mxfp4      ? moert::DType::U8
+            : *encoding == WeightEncoding::Fp8Block ? moert::DType::F8E4M3
+                                                    : moert::DType::I8;
+  SmallVector<std::string> scaleNames = weight.getScaleNames();
+  for (auto [i, name] : llvm::enumerate(weight.getSourceNames())) {
     FailureOr<const moert::TensorEntry *> entry =
-        findSource(weight, name, *checkpoint);
+        findTensor(weight, name, *checkpoint, dtype, stored);
     if (failed(entry))
       return failure();
-    Tensor tensor =
-        Tensor::borrowed(type.getElementType(), (*entry)->shape, format.storage,
-                         (*entry)->data, checkpoint);
+    Tensor tensor = Tensor::borrowed(
+        type.getElementType(), weight.getSourceType().getShape(),
+        format.storage, (*entry)->data, checkpoint);
+    if (weight.getEncoding()) {
+      FailureOr<Tensor> decoded =
+          decodeSource(weight, **entry, scaleNames[i], *checkpoint, format);
+      if (failed(decoded))
+        return failure();
+      tensor = *decoded;
+    }
     if (std::optional<ArrayRef<int64_t>> split = weight.getSplit())
       tensor = splitSource(tensor, *split, format);
     if (weight.getTranspose())
