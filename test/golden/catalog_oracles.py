@@ -49,6 +49,14 @@ def _dbrx(module, rows):
     return logits, _scatter(logits, ids, weights)
 
 
+def _deepseek(module, rows):
+    import torch
+
+    ids, weights, _ = module.gate(rows[None])
+    logits = torch.nn.functional.linear(rows, module.gate.weight)
+    return logits, _scatter(logits, ids, weights)
+
+
 def _llama4(module, rows):
     scores, logits = module.router(rows)
     return logits, scores.float()
@@ -97,6 +105,7 @@ def _deepspeed(module, rows):
 
 
 ROUTES = {
+    "deepseek": _deepseek,
     "deepseek_v2": _router("gate"),
     "qwen3_next": _router("gate"),
     "gpt_oss": _router("router"),
@@ -186,17 +195,44 @@ def _deepspeed_modules(family, path, config, tensors, sites):
             use_rts=False,
             top2_2nd_expert_sampling=False,
         )
-        state = {
-            name[len(site.prefix) :]: to_torch(tensor)
-            for name, tensor in tensors.items()
-            if name.startswith(site.prefix)
-        }
+        state = _state(tensors, site)
         module.load_state_dict(state)
         module.to(next(iter(state.values())).dtype).eval()
         modules.append(module)
     return modules, {
         "torch": torch.__version__.split("+")[0],
         "deepspeed": deepspeed.__version__,
+    }
+
+
+def _deepseek_modules(config, tensors, sites):
+    """DeepSeek's modeling_deepseek.py, on PYTHONPATH in package deepseek_moe."""
+    import torch
+    import transformers
+    from deepseek_moe import modeling_deepseek
+
+    torch.set_num_threads(1)
+    settings = transformers.PretrainedConfig(**config)
+    settings.pretraining_tp = 1
+    modules = []
+    for site in sites:
+        module = modeling_deepseek.DeepseekMoE(settings)
+        state = _state(tensors, site)
+        module.load_state_dict(state)
+        module.to(next(iter(state.values())).dtype).eval()
+        modules.append(module)
+    return modules, {
+        "torch": torch.__version__.split("+")[0],
+        "transformers": transformers.__version__,
+    }
+
+
+def _state(tensors, site):
+    """The block's tensors as torch's, by their names in the module."""
+    return {
+        name[len(site.prefix) :]: to_torch(tensor)
+        for name, tensor in tensors.items()
+        if name.startswith(site.prefix)
     }
 
 
@@ -294,7 +330,9 @@ def load(family, path, config, tensors, sites):
 
         oracles = [_vmoe_oracle(config, tensors, site) for site in sites]
         return oracles, {"flax": flax.__version__, "jax": jax.__version__}
-    if family.loader == "deepspeed":
+    if family.loader == "deepseek":
+        modules, versions = _deepseek_modules(config, tensors, sites)
+    elif family.loader == "deepspeed":
         modules, versions = _deepspeed_modules(
             family, path, config, tensors, sites
         )

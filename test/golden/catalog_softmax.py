@@ -121,9 +121,8 @@ class DeepSeek(Family):
 
 class DeepSeek1(DeepSeek):
     name = model_type = "deepseek"
-    tier = "B"
-    source = "catalog_tier_b.py, written from the model's description"
-    reason = "the family's code lies beside its weights, in no package"
+    source = "modeling_deepseek.py DeepseekMoE, the code beside the weights"
+    loader = "deepseek"
 
     def config(self):
         return base(

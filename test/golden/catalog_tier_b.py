@@ -69,35 +69,6 @@ def grok_1(config, tensors, prefix, x, narrow):
     return np.array(output), pairs, np.array(logits)
 
 
-def _swiglu(tensors, room, row):
-    gate, up, down = (
-        tensors[f"{room}{part}_proj.weight"].astype(np.float64)
-        for part in ("gate", "up", "down")
-    )
-    a = gate @ row
-    return down @ (a / (1 + np.exp(-a)) * (up @ row))
-
-
-def deepseek(config, tensors, prefix, x, narrow):
-    router = tensors[prefix + "gate.weight"]
-    output, pairs, logits = [], [], []
-    for row in x:
-        scores = [_dot(w, row) for w in router]
-        scores = [_bf16(v) if narrow else float(np.float32(v)) for v in scores]
-        # No cast: the softmax is in the type of the model.
-        p = _probabilities(scores)
-        if narrow:
-            p = [_bf16(v) for v in p]
-        chosen = _best(p, config["num_experts_per_tok"])
-        y = _swiglu(tensors, prefix + "shared_experts.", row)
-        for e in chosen:
-            y = y + p[e] * _swiglu(tensors, f"{prefix}experts.{e}.", row)
-        output.append(y)
-        pairs.append([(e, p[e]) for e in chosen])
-        logits.append(scores)
-    return np.array(output), pairs, np.array(logits)
-
-
 def gshard(config, tensors, prefix, x, narrow):
     router = tensors[prefix + "gate.weight"]
     count, n = config["num_experts"], len(x)
@@ -141,7 +112,7 @@ def gshard(config, tensors, prefix, x, narrow):
     return np.array(output), pairs, np.array(logits)
 
 
-def vmoe(config, tensors, prefix, x, narrow):
+def limoe(config, tensors, prefix, x, narrow):
     moe = config["encoder"]["moe"]
     count = moe["num_experts"]
     chosen = moe["router"]["num_selected_experts"]
@@ -188,8 +159,6 @@ def vmoe(config, tensors, prefix, x, narrow):
 
 FUNCTIONS = {
     "grok-1": grok_1,
-    "deepseek": deepseek,
     "gshard": gshard,
-    "vmoe": vmoe,
-    "limoe": vmoe,
+    "limoe": limoe,
 }
