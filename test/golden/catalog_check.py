@@ -127,7 +127,7 @@ def check_case(block, n, parts, claimed, where):
                 f"{claimed[name]:g}"
             )
     cost = rounding(exact, target).max()
-    if cost > claimed.get("rounding", 1.0):
+    if cost > claimed.get("rounding", np.inf):
         raise Mismatch(f"{where}: rounding cost a row {cost:g}")
     output, routing = reference.forward(block, x)
     output = reference.rounded(output, block.dtype)
