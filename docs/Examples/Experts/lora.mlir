@@ -1,0 +1,80 @@
+// A low-rank update of each expert: the first product is W x + 2 * B (A x), A
+// and B of rank 4. An expert body may be any code; what no GEMM pattern matches
+// runs row by row in one kernel, and the compiler says so in a remark.
+
+!routing = !moe.routing<experts = 8, per_token = 2>
+
+#act = affine_map<(m, n, k) -> (m, k)>
+#wgt = affine_map<(m, n, k) -> (n, k)>
+#out = affine_map<(m, n, k) -> (m, n)>
+#id = affine_map<(m, n) -> (m, n)>
+
+moe.weight @router : tensor<8x24xf32> from ["gate.weight"]
+moe.weight @w1 : tensor<8x40x24xf32> from ["experts.{0..7}.w1"] stack
+moe.weight @a1 : tensor<8x4x24xf32> from ["experts.{0..7}.a1"] stack
+moe.weight @b1 : tensor<8x40x4xf32> from ["experts.{0..7}.b1"] stack
+moe.weight @w2 : tensor<8x24x40xf32> from ["experts.{0..7}.w2"] stack
+
+func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
+  %wr = moe.get_weight @router : tensor<8x24xf32>
+  %l = moe.router_logits ins(%x, %wr)
+      : tensor<?x24xf32>, tensor<8x24xf32> -> tensor<?x8xf32>
+  %r = moe.route %l policy<score = softmax, top_k = 2, normalize>
+      : tensor<?x8xf32> -> !routing
+  %w1 = moe.get_weight @w1 : tensor<8x40x24xf32>
+  %a1 = moe.get_weight @a1 : tensor<8x4x24xf32>
+  %b1 = moe.get_weight @b1 : tensor<8x40x4xf32>
+  %w2 = moe.get_weight @w2 : tensor<8x24x40xf32>
+  %xs = moe.dispatch %x by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
+  %ys = moe.experts ins(%xs) weights(%w1, %a1, %b1, %w2) by %r
+      : (tensor<?x24xf32>,
+         tensor<8x40x24xf32>,
+         tensor<8x4x24xf32>,
+         tensor<8x40x4xf32>,
+         tensor<8x24x40xf32>), !routing -> tensor<?x24xf32> {
+  ^bb0(%t: tensor<?x24xf32>,
+       %w_w1: tensor<40x24xf32>,
+       %w_a1: tensor<4x24xf32>,
+       %w_b1: tensor<40x4xf32>,
+       %w_w2: tensor<24x40xf32>):
+    %c0 = arith.constant 0 : index
+    %zero = arith.constant 0.0 : f32
+    %n = tensor.dim %t, %c0 : tensor<?x24xf32>
+    %ef = tensor.empty(%n) : tensor<?x40xf32>
+    %zf = linalg.fill ins(%zero : f32) outs(%ef : tensor<?x40xf32>)
+        -> tensor<?x40xf32>
+    %eh = tensor.empty(%n) : tensor<?x24xf32>
+    %zh = linalg.fill ins(%zero : f32) outs(%eh : tensor<?x24xf32>)
+        -> tensor<?x24xf32>
+    %er = tensor.empty(%n) : tensor<?x4xf32>
+    %zr = linalg.fill ins(%zero : f32) outs(%er : tensor<?x4xf32>)
+        -> tensor<?x4xf32>
+    %p = linalg.matmul indexing_maps = [#act, #wgt, #out]
+        ins(%t, %w_w1 : tensor<?x24xf32>, tensor<40x24xf32>)
+        outs(%zf : tensor<?x40xf32>) -> tensor<?x40xf32>
+    %q = linalg.matmul indexing_maps = [#act, #wgt, #out]
+        ins(%t, %w_a1 : tensor<?x24xf32>, tensor<4x24xf32>)
+        outs(%zr : tensor<?x4xf32>) -> tensor<?x4xf32>
+    %s = linalg.matmul indexing_maps = [#act, #wgt, #out]
+        ins(%q, %w_b1 : tensor<?x4xf32>, tensor<40x4xf32>)
+        outs(%zf : tensor<?x40xf32>) -> tensor<?x40xf32>
+    %h = linalg.generic {indexing_maps = [#id, #id, #id],
+                         iterator_types = ["parallel", "parallel"]}
+        ins(%p, %s : tensor<?x40xf32>, tensor<?x40xf32>)
+        outs(%ef : tensor<?x40xf32>) {
+    ^bb0(%a: f32, %b: f32, %o: f32):
+      %two = arith.constant 2.0 : f32
+      %z = arith.constant 0.0 : f32
+      %d = arith.mulf %b, %two : f32
+      %w = arith.addf %a, %d : f32
+      %m = arith.maximumf %w, %z : f32
+      linalg.yield %m : f32
+    } -> tensor<?x40xf32>
+    %y = linalg.matmul indexing_maps = [#act, #wgt, #out]
+        ins(%h, %w_w2 : tensor<?x40xf32>, tensor<24x40xf32>)
+        outs(%zh : tensor<?x24xf32>) -> tensor<?x24xf32>
+    moe.yield %y : tensor<?x24xf32>
+  }
+  %y = moe.combine %ys by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
+  return %y : tensor<?x24xf32>
+}

@@ -1,0 +1,67 @@
+// Routes from outside: expert numbers and weights are inputs, as a recording or
+// another program made them; -1 is no expert. A number out of range, or twice
+// in a token, is an error at run time. Here the numbers are made distinct
+// first.
+
+!routing = !moe.routing<experts = 8, per_token = 2>
+
+#act = affine_map<(m, n, k) -> (m, k)>
+#wgt = affine_map<(m, n, k) -> (n, k)>
+#out = affine_map<(m, n, k) -> (m, n)>
+#id = affine_map<(m, n) -> (m, n)>
+
+moe.weight @w1 : tensor<8x40x24xf32> from ["experts.{0..7}.w1"] stack
+moe.weight @w2 : tensor<8x24x40xf32> from ["experts.{0..7}.w2"] stack
+
+func.func @mlp(%x: tensor<?x24xf32>, %first: tensor<?xi32>,
+               %weights: tensor<?x2xf32>) -> tensor<?x24xf32> {
+  %c0 = arith.constant 0 : index
+  %n = tensor.dim %first, %c0 : tensor<?xi32>
+  %ei = tensor.empty(%n) : tensor<?x2xi32>
+  %ids = linalg.generic {indexing_maps = [affine_map<(m, n) -> (m)>, #id],
+                         iterator_types = ["parallel", "parallel"]}
+      ins(%first : tensor<?xi32>) outs(%ei : tensor<?x2xi32>) {
+  ^bb0(%a: i32, %o: i32):
+    %experts = arith.constant 8 : i32
+    %j = linalg.index 1 : index
+    %i = arith.index_cast %j : index to i32
+    %s = arith.addi %a, %i : i32
+    %e = arith.remui %s, %experts : i32
+    linalg.yield %e : i32
+  } -> tensor<?x2xi32>
+  %r = moe.assign %ids, %weights : tensor<?x2xi32>, tensor<?x2xf32>
+      -> !routing
+  %w1 = moe.get_weight @w1 : tensor<8x40x24xf32>
+  %w2 = moe.get_weight @w2 : tensor<8x24x40xf32>
+  %xs = moe.dispatch %x by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
+  %ys = moe.experts ins(%xs) weights(%w1, %w2) by %r
+      : (tensor<?x24xf32>, tensor<8x40x24xf32>, tensor<8x24x40xf32>),
+        !routing -> tensor<?x24xf32> {
+  ^bb0(%t: tensor<?x24xf32>, %w1: tensor<40x24xf32>, %w2: tensor<24x40xf32>):
+    %c0 = arith.constant 0 : index
+    %zero = arith.constant 0.0 : f32
+    %n = tensor.dim %t, %c0 : tensor<?x24xf32>
+    %ef = tensor.empty(%n) : tensor<?x40xf32>
+    %zf = linalg.fill ins(%zero : f32) outs(%ef : tensor<?x40xf32>)
+        -> tensor<?x40xf32>
+    %a = linalg.matmul indexing_maps = [#act, #wgt, #out]
+        ins(%t, %w1 : tensor<?x24xf32>, tensor<40x24xf32>)
+        outs(%zf : tensor<?x40xf32>) -> tensor<?x40xf32>
+    %r = linalg.generic {indexing_maps = [#id, #id],
+                         iterator_types = ["parallel", "parallel"]}
+        ins(%a : tensor<?x40xf32>) outs(%ef : tensor<?x40xf32>) {
+    ^bb0(%v: f32, %o: f32):
+      %m = arith.maximumf %v, %zero : f32
+      linalg.yield %m : f32
+    } -> tensor<?x40xf32>
+    %eh = tensor.empty(%n) : tensor<?x24xf32>
+    %zh = linalg.fill ins(%zero : f32) outs(%eh : tensor<?x24xf32>)
+        -> tensor<?x24xf32>
+    %y = linalg.matmul indexing_maps = [#act, #wgt, #out]
+        ins(%r, %w2 : tensor<?x40xf32>, tensor<24x40xf32>)
+        outs(%zh : tensor<?x24xf32>) -> tensor<?x24xf32>
+    moe.yield %y : tensor<?x24xf32>
+  }
+  %y = moe.combine %ys by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
+  return %y : tensor<?x24xf32>
+}

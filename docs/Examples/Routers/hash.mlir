@@ -1,0 +1,68 @@
+// A hash layer: the expert follows from the number of the token in the
+// vocabulary, through a table; there is no router to learn. Here the table is
+// an input, and its values are taken modulo the number of experts.
+
+!routing = !moe.routing<experts = 8, per_token = 1>
+
+#act = affine_map<(m, n, k) -> (m, k)>
+#wgt = affine_map<(m, n, k) -> (n, k)>
+#out = affine_map<(m, n, k) -> (m, n)>
+#id = affine_map<(m, n) -> (m, n)>
+
+moe.weight @w1 : tensor<8x40x24xf32> from ["experts.{0..7}.w1"] stack
+moe.weight @w2 : tensor<8x24x40xf32> from ["experts.{0..7}.w2"] stack
+
+func.func @mlp(%x: tensor<?x24xf32>, %token: tensor<?xi32>,
+               %table: tensor<1000x1xi32>) -> tensor<?x24xf32> {
+  %entry = moe.lookup %table[%token]
+      : tensor<1000x1xi32>, tensor<?xi32> -> tensor<?x1xi32>
+  %ids = linalg.generic {indexing_maps = [#id, #id],
+                         iterator_types = ["parallel", "parallel"]}
+      ins(%entry : tensor<?x1xi32>) outs(%entry : tensor<?x1xi32>) {
+  ^bb0(%a: i32, %o: i32):
+    %experts = arith.constant 8 : i32
+    %e = arith.remui %a, %experts : i32
+    linalg.yield %e : i32
+  } -> tensor<?x1xi32>
+  %c0 = arith.constant 0 : index
+  %one = arith.constant 1.0 : f32
+  %n = tensor.dim %token, %c0 : tensor<?xi32>
+  %ew = tensor.empty(%n) : tensor<?x1xf32>
+  %w = linalg.fill ins(%one : f32) outs(%ew : tensor<?x1xf32>)
+      -> tensor<?x1xf32>
+  %r = moe.assign %ids, %w : tensor<?x1xi32>, tensor<?x1xf32>
+      -> !routing
+  %w1 = moe.get_weight @w1 : tensor<8x40x24xf32>
+  %w2 = moe.get_weight @w2 : tensor<8x24x40xf32>
+  %xs = moe.dispatch %x by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
+  %ys = moe.experts ins(%xs) weights(%w1, %w2) by %r
+      : (tensor<?x24xf32>, tensor<8x40x24xf32>, tensor<8x24x40xf32>),
+        !routing -> tensor<?x24xf32> {
+  ^bb0(%t: tensor<?x24xf32>, %w1: tensor<40x24xf32>, %w2: tensor<24x40xf32>):
+    %c0 = arith.constant 0 : index
+    %zero = arith.constant 0.0 : f32
+    %n = tensor.dim %t, %c0 : tensor<?x24xf32>
+    %ef = tensor.empty(%n) : tensor<?x40xf32>
+    %zf = linalg.fill ins(%zero : f32) outs(%ef : tensor<?x40xf32>)
+        -> tensor<?x40xf32>
+    %a = linalg.matmul indexing_maps = [#act, #wgt, #out]
+        ins(%t, %w1 : tensor<?x24xf32>, tensor<40x24xf32>)
+        outs(%zf : tensor<?x40xf32>) -> tensor<?x40xf32>
+    %r = linalg.generic {indexing_maps = [#id, #id],
+                         iterator_types = ["parallel", "parallel"]}
+        ins(%a : tensor<?x40xf32>) outs(%ef : tensor<?x40xf32>) {
+    ^bb0(%v: f32, %o: f32):
+      %m = arith.maximumf %v, %zero : f32
+      linalg.yield %m : f32
+    } -> tensor<?x40xf32>
+    %eh = tensor.empty(%n) : tensor<?x24xf32>
+    %zh = linalg.fill ins(%zero : f32) outs(%eh : tensor<?x24xf32>)
+        -> tensor<?x24xf32>
+    %y = linalg.matmul indexing_maps = [#act, #wgt, #out]
+        ins(%r, %w2 : tensor<?x40xf32>, tensor<24x40xf32>)
+        outs(%zh : tensor<?x24xf32>) -> tensor<?x24xf32>
+    moe.yield %y : tensor<?x24xf32>
+  }
+  %y = moe.combine %ys by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
+  return %y : tensor<?x24xf32>
+}

@@ -1,0 +1,83 @@
+// Shazeer's noisy top-k gating: normal noise on the logits, whose deviation is
+// softplus of a second set of logits plus 0.01; the softmax over the chosen
+// noisy logits weighs. Without noise (a deviation of zero) it is softmax-of-
+// chosen.
+
+!routing = !moe.routing<experts = 8, per_token = 2>
+
+#act = affine_map<(m, n, k) -> (m, k)>
+#wgt = affine_map<(m, n, k) -> (n, k)>
+#out = affine_map<(m, n, k) -> (m, n)>
+#id = affine_map<(m, n) -> (m, n)>
+
+moe.weight @router : tensor<8x24xf32> from ["gate.weight"]
+moe.weight @noise : tensor<8x24xf32> from ["noise.weight"]
+moe.weight @w1 : tensor<8x40x24xf32> from ["experts.{0..7}.w1"] stack
+moe.weight @w2 : tensor<8x24x40xf32> from ["experts.{0..7}.w2"] stack
+
+func.func @mlp(%x: tensor<?x24xf32>, %seed: tensor<1xi64>) -> tensor<?x24xf32> {
+  %wr = moe.get_weight @router : tensor<8x24xf32>
+  %l = moe.router_logits ins(%x, %wr)
+      : tensor<?x24xf32>, tensor<8x24xf32> -> tensor<?x8xf32>
+  %wn = moe.get_weight @noise : tensor<8x24xf32>
+  %s = moe.router_logits ins(%x, %wn)
+      : tensor<?x24xf32>, tensor<8x24xf32> -> tensor<?x8xf32>
+  %z = moe.random normal seed(%seed) like %l
+      : tensor<1xi64>, tensor<?x8xf32> -> tensor<?x8xf32>
+  %noisy = linalg.generic {indexing_maps = [#id, #id, #id, #id],
+                           iterator_types = ["parallel", "parallel"]}
+      ins(%l, %s, %z : tensor<?x8xf32>, tensor<?x8xf32>, tensor<?x8xf32>)
+      outs(%l : tensor<?x8xf32>) {
+  ^bb0(%a: f32, %b: f32, %c: f32, %o: f32):
+    %zero = arith.constant 0.0 : f32
+    %one = arith.constant 1.0 : f32
+    %least = arith.constant 0.01 : f32
+    %abs = math.absf %b : f32
+    %neg = arith.negf %abs : f32
+    %exp = math.exp %neg : f32
+    %sum = arith.addf %one, %exp : f32
+    %log = math.log %sum : f32
+    %max = arith.maximumf %b, %zero : f32
+    %softplus = arith.addf %max, %log : f32
+    %deviation = arith.addf %softplus, %least : f32
+    %noise = arith.mulf %c, %deviation : f32
+    %noisy = arith.addf %a, %noise : f32
+    linalg.yield %noisy : f32
+  } -> tensor<?x8xf32>
+  %r = moe.route %noisy
+      policy<score = none, top_k = 2, weights = softmax>
+      : tensor<?x8xf32> -> !routing
+  %w1 = moe.get_weight @w1 : tensor<8x40x24xf32>
+  %w2 = moe.get_weight @w2 : tensor<8x24x40xf32>
+  %xs = moe.dispatch %x by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
+  %ys = moe.experts ins(%xs) weights(%w1, %w2) by %r
+      : (tensor<?x24xf32>, tensor<8x40x24xf32>, tensor<8x24x40xf32>),
+        !routing -> tensor<?x24xf32> {
+  ^bb0(%t: tensor<?x24xf32>, %w1: tensor<40x24xf32>, %w2: tensor<24x40xf32>):
+    %c0 = arith.constant 0 : index
+    %zero = arith.constant 0.0 : f32
+    %n = tensor.dim %t, %c0 : tensor<?x24xf32>
+    %ef = tensor.empty(%n) : tensor<?x40xf32>
+    %zf = linalg.fill ins(%zero : f32) outs(%ef : tensor<?x40xf32>)
+        -> tensor<?x40xf32>
+    %a = linalg.matmul indexing_maps = [#act, #wgt, #out]
+        ins(%t, %w1 : tensor<?x24xf32>, tensor<40x24xf32>)
+        outs(%zf : tensor<?x40xf32>) -> tensor<?x40xf32>
+    %r = linalg.generic {indexing_maps = [#id, #id],
+                         iterator_types = ["parallel", "parallel"]}
+        ins(%a : tensor<?x40xf32>) outs(%ef : tensor<?x40xf32>) {
+    ^bb0(%v: f32, %o: f32):
+      %m = arith.maximumf %v, %zero : f32
+      linalg.yield %m : f32
+    } -> tensor<?x40xf32>
+    %eh = tensor.empty(%n) : tensor<?x24xf32>
+    %zh = linalg.fill ins(%zero : f32) outs(%eh : tensor<?x24xf32>)
+        -> tensor<?x24xf32>
+    %y = linalg.matmul indexing_maps = [#act, #wgt, #out]
+        ins(%r, %w2 : tensor<?x40xf32>, tensor<24x40xf32>)
+        outs(%zh : tensor<?x24xf32>) -> tensor<?x24xf32>
+    moe.yield %y : tensor<?x24xf32>
+  }
+  %y = moe.combine %ys by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
+  return %y : tensor<?x24xf32>
+}
