@@ -280,6 +280,71 @@ def _vmoe_oracle(config, tensors, site):
     return run
 
 
+def _grok_oracle(config, tensors, site):
+    """xAI's block; model.py lies on PYTHONPATH in package grok_1."""
+    import haiku
+    import jax
+    import jax.numpy as jnp
+    from grok_1 import model
+
+    count, hidden = config["num_experts"], config["hidden_size"]
+    mesh = jax.sharding.Mesh(
+        np.array(jax.devices()[:1]).reshape(1, 1), ("data", "model")
+    )
+
+    def dense(h):
+        return model.DenseBlock(
+            num_q_heads=1,
+            num_kv_heads=1,
+            key_size=1,
+            # The width is two thirds of this times H.
+            widening_factor=(1.5 * config["intermediate_size"] + 0.5) / hidden,
+            mesh=mesh,
+        )(h)
+
+    def block(x):
+        chosen = config["num_experts_per_tok"]
+        router = model.Router(num_selected_experts=chosen, mesh=mesh)
+        layer = model.MoELayer(
+            num_experts=count, layer_fn=dense, router=router, mesh=mesh
+        )
+        output = layer._inference_call(x)
+        return output, router.compute_routing_prob(x, None, count)
+
+    def matrix(name, kind):
+        return jnp.asarray(tensorfile.to_f32(tensors[name]).T).astype(kind)
+
+    params = {
+        "router": {"w": matrix(site.prefix + "router.weight", jnp.float32)}
+    }
+    for part in ("linear", "linear_v", "linear_1"):
+        stack = jnp.stack(
+            [
+                matrix(f"{site.prefix}moe.{e}.{part}.weight", jnp.bfloat16)
+                for e in range(count)
+            ]
+        )
+        # Weights are 8-bit numbers and scales there; scales of 1 keep ours.
+        params[part] = {
+            "w": model.QuantizedWeight8bit(stack, jnp.ones_like(stack))
+        }
+    transformed = haiku.transform(block)
+
+    def run(x):
+        rows = jnp.asarray(tensorfile.to_f32(x)).astype(jnp.bfloat16)
+        with mesh:
+            output, routing = transformed.apply(params, None, rows[None])
+        scores, logits, _ = (v[0] if getattr(v, "ndim", 0) else v for v in routing)
+        gates, ids = jax.lax.top_k(scores, config["num_experts_per_tok"])
+        weights = np.zeros(scores.shape, np.float32)
+        gates = np.asarray(gates.astype(jnp.bfloat16).astype(jnp.float32))
+        np.put_along_axis(weights, np.asarray(ids), gates, axis=-1)
+        output = output[0].astype(jnp.float32)
+        return np.asarray(output), np.asarray(logits), weights
+
+    return run
+
+
 def _torch_oracle(family, module):
     import torch
 
@@ -330,6 +395,12 @@ def load(family, path, config, tensors, sites):
 
         oracles = [_vmoe_oracle(config, tensors, site) for site in sites]
         return oracles, {"flax": flax.__version__, "jax": jax.__version__}
+    if family.loader == "grok":
+        import haiku
+        import jax
+
+        oracles = [_grok_oracle(config, tensors, site) for site in sites]
+        return oracles, {"haiku": haiku.__version__, "jax": jax.__version__}
     if family.loader == "deepseek":
         modules, versions = _deepseek_modules(config, tensors, sites)
     elif family.loader == "deepspeed":

@@ -13,9 +13,9 @@ from catalog_reference import Block
 class Grok1(Family):
     name = "grok_1"
     model_type = "grok-1"
-    tier = "B"
-    source = "catalog_tier_b.py, written from the model's description"
-    reason = "released as JAX code for another container; no package has it"
+    dtypes = ("bf16",)
+    source = "xai-org/grok-1@7050ed2 model.py MoELayer"
+    loader = "grok"
     prefix = "transformer.decoder_layer.{}."
     NAMES = ("linear", "linear_v", "linear_1")
 
@@ -24,11 +24,11 @@ class Grok1(Family):
             self.model_type,
             "Grok1ForCausalLM",
             hidden_size=35,
-            intermediate_size=22,
+            intermediate_size=24,
             num_hidden_layers=2,
             num_attention_heads=5,
             num_key_value_heads=5,
-            num_experts=7,
+            num_experts=8,
             num_experts_per_tok=2,
             attn_output_multiplier=0.08838834764831845,
             embedding_multiplier_scale=78.38367176906169,
@@ -61,6 +61,13 @@ class Grok1(Family):
             experts,
             round_weights=True,
         )
+
+
+class Grok1Wide(Grok1):
+    dtypes = ("f32",)
+    tier = "B"
+    source = "catalog_tier_b.py, written from the model's description"
+    reason = "xAI's code rounds its output to bf16 always"
 
 
 class DeepSeek(Family):
@@ -273,5 +280,8 @@ class Qwen3Next(Family):
 
 
 FAMILIES = [
-    cls() for cls in (Grok1, DeepSeek1, DeepSeek2, DeepSeek2Lite, Qwen3Next)
+    cls()
+    for cls in (
+        Grok1, Grok1Wide, DeepSeek1, DeepSeek2, DeepSeek2Lite, Qwen3Next
+    )
 ]

@@ -245,7 +245,8 @@ class Point(unittest.TestCase):
         """Also with many tokens some expert stays empty somewhere."""
         empty = 0
         for family in catalog.FAMILIES:
-            for function, block, golden in blocks(family.directory("f32")):
+            name = family.directory(family.dtypes[0])
+            for function, block, golden in blocks(name):
                 ids = golden[f"{function}.n17.ids"].data
                 empty += len(set(range(len(block.router))) - set(ids.ravel()))
         self.assertGreater(empty, 0)
