@@ -11,8 +11,8 @@ usage: tools/check [--full] [--no-install]
   --full        also the long runs: a build with AddressSanitizer and
                 UndefinedBehaviorSanitizer and all tests in it, with every
                 moe-opt of the tests under --verify-roundtrip, a minute of
-                every fuzzer from a new seed, and five hundred random shapes
-                on emulated GPUs
+                every fuzzer from a new seed, five hundred random shapes on
+                emulated GPUs, and five thousand random routers
   --no-install  do not install Debian packages
 
 The last line is "N passed, N failed, N skipped". Exit status 0 when nothing
@@ -34,8 +34,9 @@ from steps import ROOT, say
 TEST_SECONDS = 900
 # Of a fuzzer in the long run.
 FUZZ_SECONDS = 60
-# Random shapes on emulated GPUs in the long run.
+# Random shapes on emulated GPUs, and random routers, in the long run.
 GPU_SHAPES = 500
+ROUTERS = 5000
 # Of the output of a test that failed.
 SHOWN_LINES = 60
 
@@ -233,15 +234,14 @@ def fuzz(build):
     return results
 
 
-def gpu_shapes(build):
-    """Random shapes, compiled for GPUs and emulated, from a new seed."""
-    seed = int(time.time())
-    tests = ROOT / "test" / "Integration" / "gpu.py"
+def long_run(build, name, script, *arguments):
+    """A test script of test/Integration with a number of its own."""
+    tests = ROOT / "test" / "Integration" / script
     env = dict(os.environ, MOERT_LIBRARY=str(build / "lib" / "libmoert.so"))
     env["PATH"] = f"{build / 'bin'}{os.pathsep}{env.get('PATH', os.defpath)}"
     begin = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-B", str(tests), "fuzz", str(GPU_SHAPES), str(seed)],
+        [sys.executable, "-B", str(tests), *map(str, arguments)],
         env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -249,7 +249,7 @@ def gpu_shapes(build):
         text=True,
     )
     good = done.returncode == 0
-    result = Result("gpu-shapes", int(good), int(not good))
+    result = Result(name, int(good), int(not good))
     result.output = done.stdout
     result.seconds = time.monotonic() - begin
     show([result])
@@ -297,7 +297,7 @@ def parse(arguments):
 
 def body():
     full = parse(sys.argv[1:])
-    progress = steps.Steps(9 if full else 5)
+    progress = steps.Steps(10 if full else 5)
     results = []
 
     progress.start("Configure")
@@ -321,7 +321,11 @@ def body():
         progress.start("Fuzz the readers")
         results += fuzz(main)
         progress.start("Random shapes on emulated GPUs")
-        results += gpu_shapes(main)
+        seed = int(time.time())
+        shapes = ("gpu.py", "fuzz", GPU_SHAPES, seed)
+        results += long_run(main, "gpu-shapes", *shapes)
+        progress.start("Random routers")
+        results += long_run(main, "routers-long", "routers.py", ROUTERS, seed)
     progress.start("Summary")
     return summarize(results, progress)
 
