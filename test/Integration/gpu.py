@@ -35,7 +35,9 @@ import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+sys.path.insert(0, os.path.join(HERE, os.pardir, "golden"))
 
+import catalog  # noqa: E402
 import compiled  # noqa: E402
 from compiled import Mismatch, relative_error, tool  # noqa: E402
 import semantics  # noqa: E402
@@ -163,9 +165,9 @@ def child(path):
         open_session.close()
 
 
-def add_routing(run, source, imported, layer, arch, inputs, where, tensors):
+def add_routing(run, source, imported, block, arch, inputs, where, tensors):
     """Cases that compare routing weights with the CPU's, bit for bit."""
-    text = compiled.routing_module(imported, layer)
+    text = compiled.routing_module(imported, block)
     path = os.path.join(run.folder, f"routing{run.count}.mlir")
     with open(path, "w", encoding="utf-8") as out:
         out.write(text)
@@ -194,30 +196,42 @@ def run_golden(folder, names):
         if os.path.isfile(
             os.path.join(compiled.GOLDEN, name, "golden.safetensors")))
     run = Run(folder)
+    compared = 0
     for name in names:
         directory = os.path.join(compiled.GOLDEN, name)
         golden = tensorfile.read(
             os.path.join(directory, "golden.safetensors"))[0]
-        artifact = run.compile(directory, "sm_80")
+        try:
+            artifact = run.compile(directory, "sm_80")
+        except Mismatch as error:
+            # The families of catalog.py may have forms that GPUs do not run
+            # yet; the compiler must say which.
+            if catalog.find(name) is None or not re.search(
+                    r"error\[MOE\d+\]:.*(GPU|model type)", str(error)):
+                raise
+            refusal = re.search(r"error\[MOE\d+\]: .*", str(error)).group(0)
+            print(f"{name}: {refusal}")
+            continue
+        compared += 1
         imported = tool(
             "moe-compile", directory, "-q", "--compile-to=import", "-o", "-")
         tensors = read_model(directory)
-        by_layer = {}
+        by_block = {}
         for key in golden:
             if not key.endswith(".input"):
                 continue
             case = key.removesuffix(".input")
-            layer = case.split(".")[1]
+            block = case.rpartition(".")[0]
             x = golden[key].data
-            by_layer.setdefault(layer, []).append(x)
+            by_block.setdefault(block, []).append(x)
             run.add(f"{name}: {case}", artifact, directory,
-                    f"layers.{layer}.mlp", [x],
+                    f"{block}.mlp", [x],
                     [("output", golden[case + ".output"])])
-        layer, inputs = next(iter(by_layer.items()))
-        add_routing(run, directory, imported, layer, "sm_80", inputs, name,
+        block, inputs = next(iter(by_block.items()))
+        add_routing(run, directory, imported, block, "sm_80", inputs, name,
                     tensors)
     count = run.check("sm_80")
-    print(f"golden: {len(names)} directories, {count} cases, "
+    print(f"golden: {compared} directories, {count} cases, "
           f"{len(SCHEDULES)} schedules, no findings")
 
 
