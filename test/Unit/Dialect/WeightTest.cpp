@@ -69,6 +69,18 @@ TEST_F(WeightTest, NamesOfSingleRange) {
             Names({"x.5"}));
 }
 
+// Scales stand beside encoded sources only, and stack as these do.
+TEST_F(WeightTest, NamesOfScales) {
+  EXPECT_EQ(
+      weight(R"(moe.weight @w : tensor<4xf32> from ["a.b"])").getScaleNames(),
+      Names());
+  WeightOp encoded = weight(R"(moe.weight @w : tensor<3x4x8xf32>
+      from ["e.{9..11}.w"] encoding int8_scaled
+      scales ["s.{9..10}", "t"] stack)");
+  EXPECT_EQ(encoded.getSourceNames(), Names({"e.9.w", "e.10.w", "e.11.w"}));
+  EXPECT_EQ(encoded.getScaleNames(), Names({"s.9", "s.10", "t"}));
+}
+
 TEST_F(WeightTest, ManyNames) {
   auto names = weight(R"(moe.weight @w : tensor<65536x1xf32>
                          from ["{0..65535}"] stack)")
