@@ -6,13 +6,14 @@
 #===----------------------------------------------------------------------===#
 """Writes the table of families in docs/Models.md, or checks it.
 
-    models-table.py [--check] [--verbose]
+    models-table.py [--check] [--only ROW] [--verbose]
 
 Every golden directory is imported and interpreted, which gives the expert ids,
 and compiled and run at the best level of this machine; the error of a row is
 the largest of both. With --check nothing is written: the exit status is 1 when
-the rows differ in anything but digits, or an error is above its limit. Needs
-moe-compile and moe-interpret in PATH.
+the rows differ in anything but digits, or an error is above its limit; --only
+checks one row, by the start of its name. Needs moe-compile and moe-interpret in
+PATH.
 """
 
 import argparse
@@ -214,7 +215,7 @@ def row_text(title, names, results):
     return "| " + " | ".join(cells) + " |\n"
 
 
-def compare(old, new):
+def compare(old, new, only=""):
     """Complaints about the rows of the page; digits may differ."""
 
     def shape(line):
@@ -228,7 +229,12 @@ def compare(old, new):
                 pass
         return cells
 
-    old, new = old.splitlines(), new.splitlines()
+    old, new = (
+        [line for line in text.splitlines() if line.startswith(f"| {only}")]
+        if only
+        else text.splitlines()
+        for text in (old, new)
+    )
     complaints = [
         f"found    {a}\nexpected {b}"
         for a, b in zip(old, new)
@@ -242,10 +248,17 @@ def compare(old, new):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--only", default="", metavar="ROW")
     parser.add_argument("--page", default=PAGE, help="default: docs/Models.md")
     parser.add_argument("--verbose", action="store_true")
     args = parser.parse_args()
-    rows = directories()
+    if args.only and not args.check:
+        parser.error("--only is for --check")
+    rows = {
+        title: group
+        for title, group in directories().items()
+        if title.startswith(args.only)
+    }
     names = [name for group in rows.values() for name in group]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         results = dict(zip(names, pool.map(measure, names)))
@@ -262,7 +275,7 @@ def main():
     if not begin or not end:
         sys.exit(f"{args.page}: the lines around the table are missing")
     if args.check:
-        complaints = compare(old, table)
+        complaints = compare(old, table, args.only)
         for complaint in complaints:
             print(complaint, file=sys.stderr)
         if complaints:
