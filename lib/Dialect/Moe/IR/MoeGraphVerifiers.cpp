@@ -82,7 +82,7 @@ LogicalResult AssignOp::verify() {
     return emitOpError() << "C1: indices and weights must both be N x "
                          << perToken << ", got " << getIndices().getType()
                          << " and " << getWeights().getType();
-  return success();
+  return verifyAllRows(*this, "C1", getRouting().getType());
 }
 
 LogicalResult AssignAllOp::verify() {

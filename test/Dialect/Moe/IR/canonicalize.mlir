@@ -166,3 +166,101 @@ func.func @map_rows_unused_result(%a: tensor<?x4xf32>, %b: tensor<?x4xf32>)
   }
   return %y#1 : tensor<?x4xf32>
 }
+
+// Weights that neither side asks for are no obstacle.
+// CHECK-LABEL: func.func @combine_unweighted
+// CHECK-SAME: (%[[X:.*]]: tensor<?x4xf32>, %{{.*}}: tensor<?x1xf32>)
+// CHECK-NEXT: return %[[X]]
+func.func @combine_unweighted(%x: tensor<?x4xf32>, %w: tensor<?x1xf32>)
+    -> tensor<?x4xf32> {
+  %r = moe.assign_all %x weights(%w) : tensor<?x4xf32>, tensor<?x1xf32>
+      -> !moe.routing<experts = 1, per_token = 1>
+  %xs = moe.dispatch %x by %r
+      : tensor<?x4xf32>, !moe.routing<experts = 1, per_token = 1>
+      -> tensor<?x4xf32>
+  %y = moe.combine %xs by %r unweighted
+      : tensor<?x4xf32>, !moe.routing<experts = 1, per_token = 1>
+      -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// The input is multiplied already.
+// CHECK-LABEL: func.func @combine_of_weighted_dispatch
+// CHECK: %[[Y:.*]] = moe.combine
+// CHECK-NEXT: return %[[Y]]
+func.func @combine_of_weighted_dispatch(%x: tensor<?x4xf32>,
+                                        %w: tensor<?x1xf32>)
+    -> tensor<?x4xf32> {
+  %r = moe.assign_all %x weights(%w) : tensor<?x4xf32>, tensor<?x1xf32>
+      -> !moe.routing<experts = 1, per_token = 1>
+  %xs = moe.dispatch %x by %r weighted
+      : tensor<?x4xf32>, !moe.routing<experts = 1, per_token = 1>
+      -> tensor<?x4xf32>
+  %y = moe.combine %xs by %r unweighted
+      : tensor<?x4xf32>, !moe.routing<experts = 1, per_token = 1>
+      -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// Multiplying by 1 on both sides does nothing.
+// CHECK-LABEL: func.func @combine_of_unit_weights
+// CHECK-SAME: (%[[X:.*]]: tensor<?x4xf32>)
+// CHECK-NEXT: return %[[X]]
+func.func @combine_of_unit_weights(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %r = moe.assign_all %x : tensor<?x4xf32>
+      -> !moe.routing<experts = 1, per_token = 1>
+  %xs = moe.dispatch %x by %r weighted
+      : tensor<?x4xf32>, !moe.routing<experts = 1, per_token = 1>
+      -> tensor<?x4xf32>
+  %y = moe.combine %xs by %r
+      : tensor<?x4xf32>, !moe.routing<experts = 1, per_token = 1>
+      -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// All experts are no restriction, and a part of a part is a part.
+// CHECK-LABEL: func.func @restrict
+// CHECK-SAME: (%[[R:.*]]: !moe.routing<experts = 8, per_token = 2>)
+// CHECK: moe.expert_counts %[[R]]
+// CHECK: %[[P:.*]] = moe.restrict %[[R]][3, 5] : !moe.routing<experts = 8, per_token = 2> -> !moe.routing<experts = 2, per_token = 2>
+// CHECK: moe.expert_counts %[[P]]
+func.func @restrict(%r: !moe.routing<experts = 8, per_token = 2>)
+    -> (tensor<8xi64>, tensor<2xi64>) {
+  %all = moe.restrict %r[0, 8] : !moe.routing<experts = 8, per_token = 2>
+      -> !moe.routing<experts = 8, per_token = 2>
+  %n = moe.expert_counts %all
+      : !moe.routing<experts = 8, per_token = 2> -> tensor<8xi64>
+  %a = moe.restrict %r[2, 7] : !moe.routing<experts = 8, per_token = 2>
+      -> !moe.routing<experts = 5, per_token = 2>
+  %b = moe.restrict %a[1, 3] : !moe.routing<experts = 5, per_token = 2>
+      -> !moe.routing<experts = 2, per_token = 2>
+  %m = moe.expert_counts %b
+      : !moe.routing<experts = 2, per_token = 2> -> tensor<2xi64>
+  return %n, %m : tensor<8xi64>, tensor<2xi64>
+}
+
+// A part with a bound of its own keeps it.
+// CHECK-LABEL: func.func @restrict_bounds
+// CHECK-SAME: (%[[R:.*]]: !moe
+// CHECK: moe.restrict %[[R]][0, 2] : {{.*}} -> !moe.routing<experts = 2, per_token = 2, rows = 1, extra = 16>
+// CHECK-NEXT: moe.expert_counts
+// CHECK-NEXT: %[[P:.*]] = moe.restrict %[[R]][3, 4] : {{.*}} -> !moe.routing<experts = 1, per_token = 1>
+func.func @restrict_bounds(
+    %r: !moe.routing<experts = 8, per_token = 8, rows = 1, extra = 16>)
+    -> (tensor<2xi64>, tensor<1xi64>) {
+  %a = moe.restrict %r[0, 2]
+      : !moe.routing<experts = 8, per_token = 8, rows = 1, extra = 16>
+      -> !moe.routing<experts = 2, per_token = 2, rows = 1, extra = 16>
+  %n = moe.expert_counts %a
+      : !moe.routing<experts = 2, per_token = 2, rows = 1, extra = 16>
+      -> tensor<2xi64>
+  %b = moe.restrict %r[2, 8]
+      : !moe.routing<experts = 8, per_token = 8, rows = 1, extra = 16>
+      -> !moe.routing<experts = 6, per_token = 6, rows = 1, extra = 16>
+  %c = moe.restrict %b[1, 2]
+      : !moe.routing<experts = 6, per_token = 6, rows = 1, extra = 16>
+      -> !moe.routing<experts = 1, per_token = 1>
+  %m = moe.expert_counts %c
+      : !moe.routing<experts = 1, per_token = 1> -> tensor<1xi64>
+  return %n, %m : tensor<2xi64>, tensor<1xi64>
+}

@@ -128,6 +128,86 @@ moe.weight @moe_weight_c6_twice : tensor<4x4xf32> from ["w.{0..2}", "w.2"] stack
 
 // -----
 
+// expected-error @+1 {{C7: encoding and scales are given together}}
+moe.weight @moe_weight_c7_missing : tensor<8x64xf32> from ["w"] encoding int8_scaled
+
+// -----
+
+// expected-error @+1 {{C7: encoding and scales are given together}}
+moe.weight @moe_weight_c7_plain : tensor<8x64xf32> from ["w"] scales ["s"]
+
+// -----
+
+// expected-error @+1 {{C7: 2 scales for 4 sources}}
+moe.weight @moe_weight_c7_count : tensor<4x64xf32> from ["w.{0..3}"] encoding int8_scaled scales ["s.{0..1}"] stack
+
+// -----
+
+// expected-error @+1 {{C7: "s.{0-3}" must have at most one range, written {first..last}}}
+moe.weight @moe_weight_c7_name : tensor<8x64xf32> from ["w"] encoding int8_scaled scales ["s.{0-3}"]
+
+// -----
+
+// expected-error @+1 {{C7: scales "s" occur twice}}
+moe.weight @moe_weight_c7_twice : tensor<2x64xf32> from ["w", "v"] encoding int8_scaled scales ["s", "s"] stack
+
+// -----
+
+// expected-error @+1 {{C8: block is given exactly with fp8_block}}
+moe.weight @moe_weight_c8_missing : tensor<8x64xf32> from ["w"] encoding fp8_block scales ["s"]
+
+// -----
+
+// expected-error @+1 {{C8: block is given exactly with fp8_block}}
+moe.weight @moe_weight_c8_other : tensor<8x64xf32> from ["w"] encoding int8_scaled scales ["s"] block [128, 128]
+
+// -----
+
+// expected-error @+1 {{C8: block must be two numbers of at least 1, got [128, 0]}}
+moe.weight @moe_weight_c8_size : tensor<8x64xf32> from ["w"] encoding fp8_block scales ["s"] block [128, 0]
+
+// -----
+
+// expected-error @+1 {{C8: block must be two numbers of at least 1, got [128]}}
+moe.weight @moe_weight_c8_rank : tensor<8x64xf32> from ["w"] encoding fp8_block scales ["s"] block [128]
+
+// -----
+
+// expected-error @+1 {{C9: mxfp4 needs the stored shape}}
+moe.weight @moe_weight_c9_missing : tensor<8x64xf32> from ["w"] encoding mxfp4 scales ["s"]
+
+// -----
+
+// expected-error @+1 {{C9: stored [8, 32] must end with K / 32 and 16 for mxfp4}}
+moe.weight @moe_weight_c9_mxfp4 : tensor<8x64xf32> from ["w"] encoding mxfp4 scales ["s"] stored [8, 32]
+
+// -----
+
+// expected-error @+1 {{C9: stored [8, 4, 16] decodes to 1024 elements where a source has 512}}
+moe.weight @moe_weight_c9_mxfp4_count : tensor<8x64xf32> from ["w"] encoding mxfp4 scales ["s"] stored [8, 4, 16]
+
+// -----
+
+// expected-error @+1 {{C9: stored [8, 32] decodes to 256 elements where a source has 512}}
+moe.weight @moe_weight_c9_count : tensor<8x64xf32> from ["w"] stored [8, 32]
+
+// -----
+
+// expected-error @+1 {{C9: stored [0, 32] must have extents of at least 1}}
+moe.weight @moe_weight_c9_extent : tensor<8x64xf32> from ["w"] stored [0, 32]
+
+// -----
+
+// expected-error @+1 {{C9: fp8_block needs sources of rank >= 2, got rank 1}}
+moe.weight @moe_weight_c9_fp8_rank : tensor<64xf32> from ["w"] encoding fp8_block scales ["s"] block [1, 32]
+
+// -----
+
+// expected-error @+1 {{C9: int8_scaled needs sources of rank >= 1}}
+moe.weight @moe_weight_c9_int8_rank : tensor<f32> from ["w"] encoding int8_scaled scales ["s"]
+
+// -----
+
 func.func @moe_get_weight_c1_missing() {
   // expected-error @+1 {{C1: no moe.weight named @w}}
   %w = moe.get_weight @w : tensor<8x4xf32>

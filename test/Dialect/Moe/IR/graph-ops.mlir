@@ -18,6 +18,20 @@ moe.weight @split : tensor<8x96x64xbf16> from ["gate_up"] transpose
 moe.weight @strided : tensor<4x2xf32> from ["w"] split [0, 1, 9, 2, 10]
     {moe.note = 1}
 
+// Codes with scales beside them: two to a byte, in blocks, any.
+// CHECK: moe.weight @mxfp4 : tensor<8x96x64xbf16> from ["blocks"] encoding mxfp4 scales ["scales"] stored [8, 192, 2, 16] split [1, 0, 192, 2, 192]
+moe.weight @mxfp4 : tensor<8x96x64xbf16> from ["blocks"]
+    encoding mxfp4 scales ["scales"] stored [8, 192, 2, 16]
+    split [1, 0, 192, 2, 192]
+// CHECK: moe.weight @fp8 : tensor<4x96x64xbf16> from ["e.{0..3}.w"] encoding fp8_block scales ["e.{0..3}.w_scale_inv"] block [128, 128] stack
+moe.weight @fp8 : tensor<4x96x64xbf16> from ["e.{0..3}.w"]
+    encoding fp8_block scales ["e.{0..3}.w_scale_inv"] block [128, 128] stack
+// CHECK: moe.weight @int8 : tensor<96x64xf16> from ["w"] encoding int8_scaled scales ["s"] transpose
+moe.weight @int8 : tensor<96x64xf16> from ["w"] encoding int8_scaled scales ["s"] transpose
+// A shape of the checkpoint's own.
+// CHECK: moe.weight @reshaped : tensor<96x64xf16> from ["w"] stored [12, 8, 64]
+moe.weight @reshaped : tensor<96x64xf16> from ["w"] stored [12, 8, 64]
+
 // CHECK-LABEL: func.func @moe_get_weight
 func.func @moe_get_weight() -> tensor<8x64xf32> {
   // CHECK: moe.get_weight @router : tensor<8x64xf32>

@@ -119,3 +119,42 @@ func.func @routed(%l: tensor<?x8xf32>, %x: tensor<?x4xf32>, %t: tensor<?xi32>,
   %n3 = tensor.dim %z, %c0 : tensor<?x4xf32>
   return %n0, %n1, %n2, %n3 : index, index, index, index
 }
+
+// Routers have as many rows as their tokens.
+// CHECK-LABEL: func.func @routers
+// CHECK-SAME: (%[[L:.*]]: tensor<?x8xf32>, %[[X:.*]]: tensor<?x4xf32>, %[[T:.*]]: tensor<?xi32>
+// CHECK-DAG: %[[N0:.*]] = tensor.dim %[[L]]
+// CHECK-DAG: %[[N1:.*]] = tensor.dim %[[T]]
+// CHECK: return %[[N0]], %[[N0]], %[[N1]], %[[N0]], %[[N0]]
+func.func @routers(%l: tensor<?x8xf32>, %x: tensor<?x4xf32>, %t: tensor<?xi32>,
+                   %s: tensor<1xi64>, %b: tensor<9x2xi32>,
+                   %slots: tensor<8x4xf32>)
+    -> (index, index, index, index, index) {
+  %c0 = arith.constant 0 : index
+  %r = moe.choose_tokens %l score none capacity <slots 3> : tensor<?x8xf32>
+      -> !moe.routing<experts = 8, per_token = 8, rows = 0, extra = 24>
+  %p = moe.restrict %r[0, 4]
+      : !moe.routing<experts = 8, per_token = 8, rows = 0, extra = 24>
+      -> !moe.routing<experts = 4, per_token = 4, rows = 0, extra = 24>
+  %xs = moe.dispatch %x by %p
+      : tensor<?x4xf32>,
+        !moe.routing<experts = 4, per_token = 4, rows = 0, extra = 24>
+      -> tensor<?x4xf32>
+  %y = moe.combine %xs by %p
+      : tensor<?x4xf32>,
+        !moe.routing<experts = 4, per_token = 4, rows = 0, extra = 24>
+      -> tensor<?x4xf32>
+  %n0 = tensor.dim %y, %c0 : tensor<?x4xf32>
+  %u = moe.random uniform seed(%s) like %l
+      : tensor<1xi64>, tensor<?x8xf32> -> tensor<?x2xf32>
+  %n1 = tensor.dim %u, %c0 : tensor<?x2xf32>
+  %i = moe.lookup %b[%t] : tensor<9x2xi32>, tensor<?xi32> -> tensor<?x2xi32>
+  %n2 = tensor.dim %i, %c0 : tensor<?x2xi32>
+  %z = moe.soft_combine %slots by %l
+      : tensor<8x4xf32>, tensor<?x8xf32> -> tensor<?x4xf32>
+  %n3 = tensor.dim %z, %c0 : tensor<?x4xf32>
+  %j, %w = moe.select_products %l, %l policy<score = none, top_k = 2>
+      : tensor<?x8xf32>, tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  %n4 = tensor.dim %w, %c0 : tensor<?x2xf32>
+  return %n0, %n1, %n2, %n3, %n4 : index, index, index, index, index
+}

@@ -15,6 +15,21 @@ func.func private @moe_routing_c2_zero(!moe.routing<experts = 8, per_token = 0>)
 
 // -----
 
+// expected-error @+1 {{C3: expected 0 <= rows <= per_token and extra >= 0, not both 0, got rows = 3 and extra = 0}}
+func.func private @moe_routing_c3(!moe.routing<experts = 8, per_token = 2, rows = 3, extra = 0>)
+
+// -----
+
+// expected-error @+1 {{C3: expected 0 <= rows <= per_token and extra >= 0, not both 0, got rows = 0 and extra = 0}}
+func.func private @moe_routing_c3_none(!moe.routing<experts = 8, per_token = 2, rows = 0, extra = 0>)
+
+// -----
+
+// expected-error @+1 {{C3: expected 0 <= rows <= per_token and extra >= 0, not both 0, got rows = 1 and extra = -1}}
+func.func private @moe_routing_c3_negative(!moe.routing<experts = 8, per_token = 2, rows = 1, extra = -1>)
+
+// -----
+
 // expected-error @+1 {{C1: mr, nr and kc must be at least 1, got 4, 0 and 64}}
 #cpu_c1 = #moe.cpu<isa = avx2, mr = 4, nr = 0, kc = 64, prefetch = 0, accumulation = "a">
 
