@@ -356,6 +356,34 @@ void moert_session_reset_expert_stats(moert_session *session) {
     session->session->resetExpertStats();
 }
 
+int32_t moert_session_record_routes(moert_session *session, int32_t enabled) {
+  return guarded([&]() -> Status {
+    if (!session)
+      return nullArgument("session");
+    session->session->recordRoutes(enabled != 0);
+    return {};
+  });
+}
+
+int32_t moert_session_write_routes(moert_session *session, const char *path) {
+  return guarded([&]() -> Status {
+    if (!session || !path)
+      return nullArgument(session ? "path" : "session");
+    return session->session->writeRoutes(path);
+  });
+}
+
+int32_t moert_session_replay_routes(moert_session *session, const char *path) {
+  return guarded([&]() -> Status {
+    if (!session)
+      return nullArgument("session");
+    if (path)
+      return session->session->replayRoutes(path);
+    session->session->stopReplay();
+    return {};
+  });
+}
+
 const char *moert_session_trace(moert_session *session) {
   const char *text = "";
   guarded([&]() -> Status {

@@ -24,6 +24,7 @@ namespace {
 
 struct Options {
   std::string model, function, weights, isa, trace, expertStats;
+  std::string recordRoutes, replayRoutes;
   std::string device = "auto";
   std::vector<std::string> inputs, outputs, expected;
   std::optional<double> rtol, atol, frobenius;
@@ -80,6 +81,10 @@ void declare(CLI::App &app, Options &o) {
   app.add_option("--trace", o.trace, "Write a Chrome trace (JSON)");
   app.add_option("--expert-stats", o.expertStats,
                  "Write how often each expert was chosen (JSON)");
+  app.add_option("--record-routes", o.recordRoutes,
+                 "Write what the routers chose (safetensors)");
+  app.add_option("--replay-routes", o.replayRoutes,
+                 "Take the routes of such a file instead of choosing");
   app.add_flag("--json", o.json, "Print a report as JSON (moe.run/1)");
   addCommonOptions(app, o.verbosity);
   app.footer("Example: moe-run model.moe --function=layers.0.mlp "
@@ -275,6 +280,8 @@ private:
     const int64_t begin = Trace::now();
     MOE_ASSIGN_OR_RETURN(this->session, Session::create(artifact, session));
     loadMs = (Trace::now() - begin) / 1e6;
+    if (!options.replayRoutes.empty())
+      MOE_RETURN_IF_ERROR(this->session->replayRoutes(options.replayRoutes));
     if (options.verifyWeights && !options.verbosity.quiet)
       fmt::print(stderr, "verified the contents of {} tensors\n",
                  this->session->weights().hashesCompared());
@@ -306,6 +313,7 @@ private:
       array.data = array.owned.data();
       out.push_back({type, shapes[i], array.owned.data()});
     }
+    session->recordRoutes(!options.recordRoutes.empty());
     for (uint32_t run = 0; run < options.repeat; ++run) {
       if (run + 1 == options.repeat)
         session->resetExpertStats(); // The file describes one run.
@@ -362,6 +370,8 @@ private:
       MOE_RETURN_IF_ERROR(
           writeFile(options.expertStats, text.data(), text.size()));
     }
+    if (!options.recordRoutes.empty())
+      MOE_RETURN_IF_ERROR(session->writeRoutes(options.recordRoutes));
     return {};
   }
 

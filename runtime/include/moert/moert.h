@@ -222,7 +222,7 @@ MOERT_API int32_t moert_session_output_shapes(
 /// Runs a function. Inputs are read in place and not changed; outputs are
 /// written in place and must have the shapes that
 /// moert_session_output_shapes gives. No output overlaps an input or another
-/// output. For a GPU they are copied instead. Errors 2, 13, 14, 15, 311, 320,
+/// output. For a GPU they are copied instead. Errors 2, 13, 14, 15, 16, 311, 320,
 /// 321, 601, 602; after an error the contents of the outputs are undefined, and
 /// after 15 and 320 the session is of no use any more.
 MOERT_API int32_t moert_session_call(moert_session *session, uint32_t function,
@@ -245,11 +245,31 @@ MOERT_API int32_t moert_session_threads(const moert_session *session);
 /// JSON of schema "moe.expert_stats/1":
 ///   {"schema": ..., "model": name, "fingerprint": ..., "layers": [names],
 ///    "num_experts": E, "top_k": k, "tokens": [one per layer],
-///    "counts": [[one per expert], ...]}
-/// "top_k" is absent when unknown. Valid until the next call of this function
+///    "counts": [[one per expert], ...], "dropped": [[one per expert], ...]}
+/// "top_k" is absent when unknown, "dropped" (pairs of a token and an expert
+/// that a limit of capacity left out) when no layer has such a limit. Valid until the next call of this function
 /// on this session.
 MOERT_API const char *moert_session_expert_stats(moert_session *session);
 MOERT_API void moert_session_reset_expert_stats(moert_session *session);
+
+/// Records from now on (`enabled` not 0), or no more, what the routers of each
+/// call choose, for moert_session_write_routes. Results are the same bits.
+/// Error 2.
+MOERT_API int32_t moert_session_record_routes(moert_session *session,
+                                              int32_t enabled);
+
+/// Writes the routes of the last call since recording began to a safetensors
+/// file: for each layer "<layer>.ids", I32 [tokens, experts per token] (-1 for
+/// none), and "<layer>.weights", F32. Errors 2 when there was no call, 11, 16
+/// when the function has no routes.
+MOERT_API int32_t moert_session_write_routes(moert_session *session,
+                                             const char *path);
+
+/// Lets calls take the routes of such a file instead of those that their
+/// routers choose; null ends that. Errors 2, 10, 14, 16, 404; calls report 16
+/// when they are of another function or number of tokens than the routes.
+MOERT_API int32_t moert_session_replay_routes(moert_session *session,
+                                              const char *path);
 
 /// The time line as a Chrome trace (JSON); without spans unless asked for in
 /// the options. Valid until the next call of this function on this session.

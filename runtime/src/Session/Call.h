@@ -19,14 +19,40 @@ struct Session::Call {
   Call(uint32_t index, const fb::Function &function, const fb::Variant &variant,
        std::vector<int64_t> symbols, const std::vector<TensorView> &inputs,
        const std::vector<TensorView> &outputs, const WeightStore &store,
-       const fb::Plan &plan)
+       const fb::Plan &plan, bool recordsRoutes, bool replaysRoutes)
       : index(index), function(function), variant(variant),
         symbols(std::move(symbols)), inputs(inputs), outputs(outputs),
-        store(store), plan(plan) {}
+        store(store), plan(plan), recordsRoutes(recordsRoutes),
+        replaysRoutes(replaysRoutes) {}
 
   /// Lays out buffers, and arrays unless the device `sharesMemory`. MOE0601
-  /// when a size overflows, MOE0303 when a record reads outside its memory.
+  /// when a size overflows, MOE0303 when a record or a tap would be outside its
+  /// memory.
   Status layOut(bool sharesMemory);
+
+  /// Finds the taps and places what they copy with `place(end, bytes)`.
+  template <typename F> Status layOutTaps(F place) {
+    for (const fb::CommandEntry *entry : *variant.commands()) {
+      const fb::TapRoutes *tap = entry->command_as_TapRoutes();
+      if (!tap)
+        continue;
+      MOE_ASSIGN_OR_RETURN(uint64_t tokens, evaluate(*tap->tokens(), symbols));
+      std::optional<uint64_t> bytes =
+          checkedMul(tokens, uint64_t(tap->per_token()) * sizeof(int32_t));
+      if (!bytes || *bytes > size(*tap->ids()) ||
+          *bytes > size(*tap->weights()))
+        return Status::error(303, concat("routes of layer '",
+                                         tap->layer()->string_view(),
+                                         "' are larger than their memory"))
+            .fix("compile the model again");
+      const uint64_t recorded =
+          recordsRoutes ? place(stagingBytes, 2 * *bytes) : 0;
+      const uint64_t replayed =
+          replaysRoutes ? place(stagingBytes, 2 * *bytes) : 0;
+      taps.push_back({tap, int64_t(tokens), *bytes, recorded, replayed});
+    }
+    return {};
+  }
 
   /// What a kernel gets for `arg`. An array of no elements may have a null
   /// pointer.
@@ -47,8 +73,19 @@ struct Session::Call {
 
   struct Record {
     const fb::RecordExperts *command;
-    /// In the staging buffer.
-    uint64_t offset;
+    /// In the staging buffer: offsets, and the counts of dropped pairs.
+    uint64_t offset, dropped;
+  };
+
+  struct Tap {
+    const fb::TapRoutes *command;
+    int64_t tokens;
+    /// Of the ids, and of the weights.
+    uint64_t bytes;
+    /// In the staging buffer: the ids, behind them the weights.
+    uint64_t recorded, replayed;
+    /// What is replayed.
+    const Routes::Layer *layer = nullptr;
   };
 
   const uint32_t index;
@@ -58,6 +95,7 @@ struct Session::Call {
   const std::vector<TensorView> &inputs, &outputs;
   const WeightStore &store;
   const fb::Plan &plan;
+  const bool recordsRoutes, replaysRoutes;
   WorkspaceLayout layout;
   bool inPlace = true;
   /// Of arrays on the device and in the staging buffer.
@@ -65,6 +103,8 @@ struct Session::Call {
   uint64_t arrayBytes = 0;
   uint64_t stagingBytes = 0;
   std::vector<Record> records;
+  /// All of the variant when routes are recorded or replayed, else none.
+  std::vector<Tap> taps;
   uint8_t *workspace = nullptr, *arrays = nullptr, *staging = nullptr;
 };
 

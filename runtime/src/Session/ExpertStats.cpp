@@ -14,18 +14,25 @@
 using namespace moert;
 
 void ExpertStats::record(std::string_view layer, uint32_t experts,
-                         const int32_t *offsets, int64_t tokens) {
+                         const int32_t *offsets, const int32_t *dropped,
+                         int64_t tokens) {
   auto it = std::find_if(all.begin(), all.end(),
                          [&](const Layer &l) { return l.name == layer; });
   if (it == all.end()) {
-    all.push_back({std::string(layer), 0, {}});
+    all.emplace_back();
     it = all.end() - 1;
+    it->name = layer;
   }
   it->tokens += tokens;
   if (it->counts.size() < experts)
     it->counts.resize(experts);
-  for (uint32_t e = 0; e < experts; ++e)
+  it->dropped.resize(it->counts.size());
+  it->drops |= dropped != nullptr;
+  for (uint32_t e = 0; e < experts; ++e) {
     it->counts[e] += int64_t(offsets[e + 1]) - offsets[e];
+    if (dropped)
+      it->dropped[e] += dropped[e];
+  }
 }
 
 std::string ExpertStats::toJson(const Metadata &metadata) const {
@@ -47,6 +54,12 @@ std::string ExpertStats::toJson(const Metadata &metadata) const {
   for (const Layer &layer : all) {
     root["tokens"].push_back(layer.tokens);
     root["counts"].push_back(layer.counts);
+  }
+  if (std::any_of(all.begin(), all.end(),
+                  [](const Layer &layer) { return layer.drops; })) {
+    root["dropped"] = nlohmann::ordered_json::array();
+    for (const Layer &layer : all)
+      root["dropped"].push_back(layer.dropped);
   }
   return root.dump() + "\n";
 }

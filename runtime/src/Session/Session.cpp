@@ -260,8 +260,15 @@ Status Session::call(uint32_t index, const std::vector<TensorView> &inputs,
                                   "' was left out of this session"))
           .fix("name it when the session is created");
 
+  if (replayedRoutes && replayedRoutes->function != function.name()->str())
+    return Status::error(16, concat("the routes are of function '",
+                                    replayedRoutes->function, "'"))
+        .at(concat("function '", function.name()->string_view(), "'"))
+        .fix("stop the replay before other functions are called");
+  recordedRoutes.reset();
+
   Call call(index, function, *variant, std::move(symbols), inputs, outputs,
-            store, plan);
+            store, plan, recordsRoutes, replayedRoutes.has_value());
   Status status = runCall(call);
   if (status.number() == 15)
     broken = "a missed deadline";

@@ -98,8 +98,19 @@ Status Session::Call::layOut(bool sharesMemory) {
                                        record->layer()->string_view(),
                                        "' are too few"))
           .fix("compile the model again");
-    records.push_back({record, place(stagingBytes, bytes)});
+    const uint64_t droppedBytes = bytes - sizeof(int32_t);
+    if (record->dropped() && size(*record->dropped()) < droppedBytes)
+      return Status::error(303, concat("counts of dropped pairs of layer '",
+                                       record->layer()->string_view(),
+                                       "' are too few"))
+          .fix("compile the model again");
+    const uint64_t offset = place(stagingBytes, bytes);
+    records.push_back(
+        {record, offset,
+         record->dropped() ? place(stagingBytes, droppedBytes) : 0});
   }
+  if (recordsRoutes || replaysRoutes)
+    MOE_RETURN_IF_ERROR(layOutTaps(place));
   if (overflow)
     return Status::error(601, "the inputs and outputs of this call overflow")
         .because("the sizes of this call are beyond 63 bits")
@@ -194,7 +205,9 @@ Status Session::doesNotFit(const Call &call, Status reason) const {
 
 Status Session::runCall(Call &call) {
   MOE_RETURN_IF_ERROR(call.layOut(deviceFacts.sharesHostMemory));
+  MOE_RETURN_IF_ERROR(matchReplay(call));
   MOE_RETURN_IF_ERROR(reserve(call));
+  stageReplay(call);
   if (!call.inPlace)
     MOE_RETURN_IF_ERROR(call.forEach(
         call.inputs, call.inputOffsets,
@@ -209,6 +222,7 @@ Status Session::runCall(Call &call) {
     status = std::move(finished);
   MOE_RETURN_IF_ERROR(status);
   finishRecords(call);
+  finishTaps(call);
   if (call.inPlace)
     return {};
   return call.forEach(call.outputs, call.outputOffsets,
@@ -234,7 +248,9 @@ Status Session::execute(const Call &call) {
 }
 
 StatusOr<hal::Graph *> Session::recorded(const Call &call) {
-  const GraphKey key(call.index, call.symbols);
+  const GraphKey key(call.index, call.symbols,
+                     uint32_t(call.recordsRoutes) | uint32_t(call.replaysRoutes)
+                                                        << 1);
   for (auto it = graphs.begin(); it != graphs.end(); ++it)
     if (it->first == key) {
       graphs.splice(graphs.begin(), graphs, it);
@@ -262,9 +278,9 @@ Status Session::enqueue(const Call &call) {
           return stream->copy(call.arrays + offset, call.staging + offset,
                               Call::bytesOf(input));
         }));
-  size_t record = 0;
+  size_t record = 0, tap = 0;
   for (const fb::CommandEntry *entry : *call.variant.commands())
-    MOE_RETURN_IF_ERROR(run(*entry, call, record));
+    MOE_RETURN_IF_ERROR(run(*entry, call, record, tap));
   if (call.inPlace)
     return {};
   return call.forEach(call.outputs, call.outputOffsets,
@@ -276,7 +292,10 @@ Status Session::enqueue(const Call &call) {
 }
 
 Status Session::run(const fb::CommandEntry &entry, const Call &call,
-                    size_t &record) {
+                    size_t &record, size_t &tap) {
+  // A tap that does nothing leaves no span either.
+  if (entry.command_as_TapRoutes() && call.taps.empty())
+    return {};
   const int64_t begin = timeline ? Trace::now() : 0;
   std::string_view label;
   Status status;
@@ -289,9 +308,17 @@ Status Session::run(const fb::CommandEntry &entry, const Call &call,
   } else if (const fb::RecordExperts *command =
                  entry.command_as_RecordExperts()) {
     label = "record experts";
-    status = stream->copy(call.staging + call.records[record++].offset,
+    const Call::Record &place = call.records[record++];
+    const uint64_t bytes = uint64_t(command->experts()) * sizeof(int32_t);
+    status = stream->copy(call.staging + place.offset,
                           call.resolve(*command->offsets()).ptr,
-                          (uint64_t(command->experts()) + 1) * sizeof(int32_t));
+                          bytes + sizeof(int32_t));
+    if (status.ok() && command->dropped())
+      status = stream->copy(call.staging + place.dropped,
+                            call.resolve(*command->dropped()).ptr, bytes);
+  } else if (entry.command_as_TapRoutes()) {
+    label = "tap routes";
+    status = runTap(call, tap++);
   }
   if (timeline)
     timeline->span(0, std::string(label), begin, Trace::now());
@@ -321,9 +348,13 @@ Status Session::runCopy(const fb::Copy &copy, const Call &call) {
 }
 
 void Session::finishRecords(const Call &call) {
-  for (const Call::Record &record : call.records)
-    stats.record(
-        record.command->layer()->string_view(), record.command->experts(),
-        reinterpret_cast<const int32_t *>(call.staging + record.offset),
-        call.symbols.empty() ? 0 : call.symbols[0]);
+  for (const Call::Record &record : call.records) {
+    auto at = [&](uint64_t offset) {
+      return reinterpret_cast<const int32_t *>(call.staging + offset);
+    };
+    stats.record(record.command->layer()->string_view(),
+                 record.command->experts(), at(record.offset),
+                 record.command->dropped() ? at(record.dropped) : nullptr,
+                 call.symbols.empty() ? 0 : call.symbols[0]);
+  }
 }

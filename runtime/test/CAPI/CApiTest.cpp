@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 #include <thread>
 
+namespace fb = moert::fb;
 using namespace moert::test;
 using nlohmann::json;
 
@@ -204,4 +205,55 @@ TEST_F(CApi, ErrorsArePerThread) {
     moert_module_open("/nowhere", &other);
   }).join();
   EXPECT_EQ(moert_last_error(), mine);
+}
+
+TEST_F(CApi, RecordsAndReplaysRoutes) {
+  fb::PlanT plan = makePlan();
+  addRoutes(plan);
+  const std::string other = folder.file("routes.moe");
+  buildArtifact(other, plan);
+  moert_module_close(module);
+  ASSERT_EQ(moert_module_open(other.c_str(), &module), 0) << moert_last_error();
+  const char *names[] = {"routes"};
+  moert_session_options options{};
+  options.struct_size = sizeof options;
+  options.function_count = 1;
+  options.functions = names;
+  open(&options);
+  std::vector<int32_t> ids = {3, 1, 0, -1}, offsets(5), dropped(4);
+  std::vector<int32_t> chosen(4);
+  std::vector<float> weights = {0.75f, 0.25f, 1, 0}, shares(4);
+  const std::vector<int64_t> pairs = {2, 2}, five = {5}, four = {4};
+  auto call = [&] {
+    moert_tensor in[] = {
+        tensor(pairs, ids.data()), tensor(pairs, weights.data()),
+        tensor(five, offsets.data()), tensor(four, dropped.data())};
+    for (int i : {0, 2, 3})
+      in[i].dtype = MOERT_I32;
+    moert_tensor out[] = {tensor(pairs, chosen.data()),
+                          tensor(pairs, shares.data())};
+    out[0].dtype = MOERT_I32;
+    return moert_session_call(session, find("routes"), in, 4, out, 2);
+  };
+  const std::string file = folder.file("r.safetensors");
+  EXPECT_EQ(moert_session_record_routes(nullptr, 1), 2);
+  EXPECT_EQ(moert_session_write_routes(session, nullptr), 2);
+  EXPECT_EQ(moert_session_write_routes(session, file.c_str()), 2);
+  ASSERT_EQ(moert_session_record_routes(session, 1), 0);
+  ASSERT_EQ(call(), 0) << moert_last_error();
+  ASSERT_EQ(moert_session_write_routes(session, file.c_str()), 0)
+      << moert_last_error();
+  const std::vector<int32_t> recorded = ids;
+  ids = {0, 2, 1, 2};
+  ASSERT_EQ(call(), 0);
+  EXPECT_EQ(chosen, ids);
+  ASSERT_EQ(moert_session_replay_routes(session, file.c_str()), 0)
+      << moert_last_error();
+  ASSERT_EQ(call(), 0);
+  EXPECT_EQ(chosen, recorded);
+  ASSERT_EQ(moert_session_replay_routes(session, nullptr), 0);
+  ASSERT_EQ(call(), 0);
+  EXPECT_EQ(chosen, ids);
+  EXPECT_EQ(moert_session_replay_routes(session, path.c_str()), 404);
+  EXPECT_EQ(moert_session_replay_routes(session, "/nowhere"), 10);
 }

@@ -215,6 +215,61 @@ TEST(PlanReader, RejectsBadWeights) {
             "weight 'bias' of the plan has an unknown element type");
 }
 
+TEST(PlanReader, RejectsBadTaps) {
+  auto tap = [](const std::function<void(fb::PlanT &, fb::TapRoutesT &)> &f) {
+    return problem([&](fb::PlanT &plan) {
+      addRoutes(plan);
+      f(plan, *plan.functions.back()
+                   ->variants[0]
+                   ->commands[2]
+                   ->command.AsTapRoutes());
+    });
+  };
+  EXPECT_EQ(tap([](auto &, auto &) {}), "no error");
+  EXPECT_EQ(tap([](auto &, auto &t) { t.layer = ""; }),
+            "plan has an empty or unprintable name of a layer");
+  EXPECT_EQ(tap([](auto &, auto &t) { t.per_token = 5; }),
+            "function 'routes' of the plan taps routes of 5 of 4 experts");
+  EXPECT_EQ(tap([](auto &, auto &t) { t.per_token = 0; }),
+            "function 'routes' of the plan taps routes of 0 of 4 experts");
+  EXPECT_EQ(tap([](auto &, auto &t) { t.experts = 1u << 21; }),
+            "function 'routes' of the plan taps routes of 2 of 2097152 "
+            "experts");
+  EXPECT_EQ(tap([](auto &, auto &t) { t.weights.reset(); }),
+            "function 'routes' of the plan taps routes without ids or weights");
+  EXPECT_EQ(
+      tap([](auto &, auto &t) { *t.ids = fb::Arg(fb::ArgKind::Buffer, 7); }),
+      "function 'routes' of the plan has an argument with index 7 of 2");
+  auto input = [](auto &, auto &t) { *t.ids = fb::Arg(fb::ArgKind::Input, 0); };
+  EXPECT_EQ(tap(input),
+            "function 'routes' of the plan taps routes of what is no buffer");
+  EXPECT_EQ(tap([&](auto &p, auto &t) {
+              input(p, t);
+              t.read_only = true;
+            }),
+            "no error");
+  EXPECT_EQ(tap([](auto &, auto &t) { t.tokens->coefficients = {1, 2}; }),
+            "function 'routes' of the plan has an expression of 2 symbols, "
+            "not 1");
+  EXPECT_EQ(tap([](auto &p, auto &t) {
+              auto entry = std::make_unique<fb::CommandEntryT>();
+              entry->command.Set(fb::TapRoutesT(t));
+              p.functions.back()->variants[0]->commands.push_back(
+                  std::move(entry));
+            }),
+            "plan has two of tapped layer 'layers.0'");
+  EXPECT_EQ(problem([](auto &p) {
+              addRoutes(p);
+              *p.functions.back()
+                   ->variants[0]
+                   ->commands[3]
+                   ->command.AsRecordExperts()
+                   ->dropped = fb::Arg(fb::ArgKind::Constant, 0);
+            }),
+            "function 'routes' of the plan records experts from what is no "
+            "buffer");
+}
+
 TEST(PlanReader, RejectsBadConstants) {
   EXPECT_EQ(problem([](auto &p) { p.constants[0]->bytes = 17; }),
             "constant 'w' of the plan has 17 bytes, but its layout gives "

@@ -53,6 +53,12 @@ std::string rawSafetensors(const std::string &header, const std::string &data);
 ///   half(x: bf16 [N, 2]) -> y: bf16 [N, 2], a copy
 fb::PlanT makePlan();
 
+/// Adds routes(ids: i32 [N, 2], weights: f32 [N, 2], offsets: i32 [5],
+/// dropped: i32 [4]) -> chosen: i32 [N, 2], shares: f32 [N, 2], copies of ids
+/// and weights behind a tap of layer "layers.0", 2 of 4 experts, which is
+/// `readOnly`; records offsets and dropped for that layer.
+void addRoutes(fb::PlanT &plan, bool readOnly = false);
+
 /// Gives a makePlan() kernels "gpu_<name>" for sm_80 and sm_90a, a constant
 /// "w.rows", and to every function but "fails" a variant for CUDA. With `only`
 /// every function has one, and nothing is left for the CPU.

@@ -205,6 +205,48 @@ fb::PlanT test::makePlan() {
   return plan;
 }
 
+void test::addRoutes(fb::PlanT &plan, bool readOnly) {
+  auto routes = function("routes", true);
+  const auto i32 = fb::DType::I32, f32 = fb::DType::F32;
+  const std::vector<std::pair<int32_t, int64_t>> pairs = {{0, 0}, {-1, 2}};
+  routes->inputs.push_back(tensor("ids", i32, pairs));
+  routes->inputs.push_back(tensor("weights", f32, pairs));
+  routes->inputs.push_back(tensor("offsets", i32, {{-1, 5}}));
+  routes->inputs.push_back(tensor("dropped", i32, {{-1, 4}}));
+  routes->outputs.push_back(tensor("chosen", i32, pairs));
+  routes->outputs.push_back(tensor("shares", f32, pairs));
+  fb::VariantT &variant = *routes->variants[0];
+  for (uint32_t i = 0; i < 2; ++i) {
+    variant.buffers.push_back(buffer(i, affine(0, {8})));
+    variant.commands.push_back(
+        copy("in", fb::Arg(Input, i), fb::Arg(Temp, i), affine(0, {8})));
+  }
+  auto add = [&](auto command) {
+    auto entry = std::make_unique<fb::CommandEntryT>();
+    entry->command.Set(std::move(command));
+    variant.commands.push_back(std::move(entry));
+  };
+  fb::TapRoutesT tap;
+  tap.layer = "layers.0";
+  tap.experts = 4;
+  tap.per_token = 2;
+  tap.tokens = affine(0, {1});
+  tap.ids = std::make_unique<fb::Arg>(Temp, 0);
+  tap.weights = std::make_unique<fb::Arg>(Temp, 1);
+  tap.read_only = readOnly;
+  add(std::move(tap));
+  fb::RecordExpertsT record;
+  record.layer = "layers.0";
+  record.experts = 4;
+  record.offsets = std::make_unique<fb::Arg>(Input, 2);
+  record.dropped = std::make_unique<fb::Arg>(Input, 3);
+  add(std::move(record));
+  for (uint32_t i = 0; i < 2; ++i)
+    variant.commands.push_back(
+        copy("out", fb::Arg(Temp, i), fb::Arg(Output, i), affine(0, {8})));
+  plan.functions.push_back(std::move(routes));
+}
+
 namespace {
 
 /// The kernel for the GPU with the work of `kernel`.

@@ -12,10 +12,13 @@
 #include "moert/Base/Trace.h"
 #include "moert/Session/DeviceChoice.h"
 #include "moert/Session/ExpertStats.h"
+#include "moert/Session/Routes.h"
 #include "moert/Session/WeightStore.h"
 
 #include <list>
 #include <mutex>
+#include <optional>
+#include <tuple>
 
 namespace moert {
 
@@ -81,14 +84,30 @@ public:
 
   std::string expertStatsJson() const;
   void resetExpertStats();
+
+  /// From now on, or no more, calls leave what their routers chose for
+  /// writeRoutes. Never changes a result.
+  void recordRoutes(bool enabled);
+  /// Writes the routes of the last call since recordRoutes(true). MOE0002
+  /// when there was none, MOE0016 when its function has no routers, MOE0011.
+  Status writeRoutes(const std::string &path) const;
+  /// From now on calls take the routes of a file instead of those that their
+  /// routers choose. MOE0016 when the file is of another model or function,
+  /// and what Routes::read reports. Calls fail with MOE0016 when they are of
+  /// another function or number of tokens, or when the routes come too late
+  /// for a kernel of the GPU.
+  Status replayRoutes(const std::string &path);
+  void stopReplay();
+
   /// Null unless SessionOptions::trace.
   const Trace *trace() const { return timeline.get(); }
   std::string traceJson() const;
 
 private:
   struct Call;
-  /// A function with the values of its symbols.
-  using GraphKey = std::pair<uint32_t, std::vector<int64_t>>;
+  /// A function with the values of its symbols, and what taps do: bit 0
+  /// records, bit 1 replays.
+  using GraphKey = std::tuple<uint32_t, std::vector<int64_t>, uint32_t>;
 
   Session() = default;
   Status setUp(const SessionOptions &options);
@@ -105,10 +124,15 @@ private:
   Status execute(const Call &call);
   Status enqueue(const Call &call);
   StatusOr<hal::Graph *> recorded(const Call &call);
-  Status run(const fb::CommandEntry &entry, const Call &call, size_t &record);
+  Status run(const fb::CommandEntry &entry, const Call &call, size_t &record,
+             size_t &tap);
   Status runDispatch(const fb::Dispatch &dispatch, const Call &call);
   Status runCopy(const fb::Copy &copy, const Call &call);
+  Status matchReplay(Call &call) const;
+  void stageReplay(const Call &call) const;
+  Status runTap(const Call &call, size_t tap);
   void finishRecords(const Call &call);
+  void finishTaps(const Call &call);
   void log(const std::string &line) const;
 
   std::shared_ptr<const Artifact> source;
@@ -129,6 +153,8 @@ private:
   std::list<std::pair<GraphKey, std::unique_ptr<hal::Graph>>> graphs;
   std::unique_ptr<Trace> timeline;
   ExpertStats stats;
+  bool recordsRoutes = false;
+  std::optional<Routes> recordedRoutes, replayedRoutes;
   /// Why the session is of no use any more, "" while it is.
   std::string broken;
   mutable std::mutex mutex;
