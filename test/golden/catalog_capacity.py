@@ -245,9 +245,9 @@ class NllbMoeCapacity(NllbMoe):
 
 class GShard(Family):
     name = model_type = "gshard"
-    tier = "B"
-    source = "catalog_tier_b.py, written from the model's description"
-    reason = "never released; config.json and names are this project's"
+    source = "mesh-tensorflow transformer_moe_layer_v1"
+    reason = "no checkpoint: config.json and names are this project's"
+    loader = "mesh"
     prefix = "layers.{}.moe."
     skew = 0.8
     wants_drops = True
@@ -303,6 +303,7 @@ class GShard(Family):
             get(site.prefix + "gate.weight"),
             2,
             experts,
+            round_weights=True,
             normalize="before_drop",
             epsilon=1e-9,
             capacity=capacity,

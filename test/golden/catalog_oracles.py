@@ -395,6 +395,11 @@ def load(family, path, config, tensors, sites):
 
         oracles = [_vmoe_oracle(config, tensors, site) for site in sites]
         return oracles, {"flax": flax.__version__, "jax": jax.__version__}
+    if family.loader == "mesh":
+        import catalog_mesh
+
+        oracles = [catalog_mesh.oracle(config, tensors, s) for s in sites]
+        return oracles, catalog_mesh.versions()
     if family.loader == "grok":
         import haiku
         import jax

@@ -69,49 +69,6 @@ def grok_1(config, tensors, prefix, x, narrow):
     return np.array(output), pairs, np.array(logits)
 
 
-def gshard(config, tensors, prefix, x, narrow):
-    router = tensors[prefix + "gate.weight"]
-    count, n = config["num_experts"], len(x)
-    slots = math.floor(n * config["capacity_factor"] / count)
-    slots = max(slots, config["min_capacity"])
-    while slots % config["capacity_multiple"]:
-        slots += 1
-    logits = [[float(np.float32(_dot(w, row))) for w in router] for row in x]
-    gates = [_probabilities(row) for row in logits]
-    first = [_best(p, 1)[0] for p in gates]
-    second = [
-        _best([-1.0 if e == a else v for e, v in enumerate(p)], 1)[0]
-        for p, a in zip(gates, first)
-    ]
-    # Slots: all first choices, then the second ones behind those that stayed.
-    taken = [0] * count
-    stays = [[False, False] for _ in range(n)]
-    for t in range(n):
-        stays[t][0] = taken[first[t]] < slots
-        taken[first[t]] += 1
-    taken = [min(c, slots) for c in taken]
-    for t in range(n):
-        stays[t][1] = taken[second[t]] < slots
-        taken[second[t]] += 1
-    output, pairs = [], []
-    for t in range(n):
-        a, b = first[t], second[t]
-        total = gates[t][a] + gates[t][b] + 1e-9
-        y, mine = np.zeros(x.shape[1]), []
-        for e, stay in zip((a, b), stays[t]):
-            if not stay:
-                continue
-            room = f"{prefix}experts.{e}."
-            h = tensors[room + "wi.weight"].astype(np.float64) @ x[t]
-            h = np.where(h > 0, h, 0)
-            w = gates[t][e] / total
-            y += w * (tensors[room + "wo.weight"].astype(np.float64) @ h)
-            mine.append((e, w))
-        output.append(y)
-        pairs.append(mine)
-    return np.array(output), pairs, np.array(logits)
-
-
 def limoe(config, tensors, prefix, x, narrow):
     moe = config["encoder"]["moe"]
     count = moe["num_experts"]
@@ -159,6 +116,5 @@ def limoe(config, tensors, prefix, x, narrow):
 
 FUNCTIONS = {
     "grok-1": grok_1,
-    "gshard": gshard,
     "limoe": limoe,
 }

@@ -10,8 +10,8 @@
   generate_catalog.py --loader LOADER [--out DIR] [NAME...]
 
 --loader says what this environment has: v5 (requirements.txt), v4 and deepseek
-(requirements-v4.txt), deepspeed, vmoe, grok (their own files), or numpy alone
-for what is tier B. Directories of other loaders are left alone. `generate.py --check`
+(requirements-v4.txt), deepspeed, vmoe, grok, mesh (their own files), or numpy
+alone for what is tier B. Directories of other loaders are left alone. `generate.py --check`
 checks all of them.
 """
 
@@ -35,7 +35,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SEED = 20264
 COUNTS = (0, 1, 2, 17)
 TRIES = 2000
-LOADERS = ["v5", "v4", "deepseek", "deepspeed", "vmoe", "grok", "numpy"]
+LOADERS = ["v5", "v4", "deepseek", "deepspeed", "vmoe", "grok", "mesh", "numpy"]
 
 
 def stream(seed, *words):
