@@ -263,7 +263,8 @@ def run_golden(names):
             for key in golden:
                 if key.endswith(".input"):
                     case = key.removesuffix(".input")
-                    by_block.setdefault(case.rpartition(".")[0], []).append(case)
+                    block = case.rpartition(".")[0]
+                    by_block.setdefault(block, []).append(case)
             paths = levels.compile(directory, scratch)
             for level, how, group in levels.sessions(paths, directory):
                 for block, cases in by_block.items():

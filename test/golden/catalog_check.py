@@ -76,7 +76,9 @@ def getter(tensors):
 
     def get(name):
         tensor = tensors[name]
-        return tensor.data if tensor.dtype == "U8" else tensorfile.to_f32(tensor)
+        if tensor.dtype == "U8":
+            return tensor.data
+        return tensorfile.to_f32(tensor)
 
     return get
 
@@ -140,7 +142,7 @@ def check_case(block, n, parts, claimed, where):
         )
     routed = parts["weights"].data
     if not np.array_equal(routed == 0, ids < 0):
-        raise Mismatch(f"{where}.weights: zero elsewhere than for dropped pairs")
+        raise Mismatch(f"{where}.weights: zero elsewhere than where dropped")
     kept = ids >= 0
     weight_error = (
         np.max(np.abs(routing.weights[kept] / routed[kept] - 1))

@@ -206,7 +206,7 @@ def _deepspeed_modules(family, path, config, tensors, sites):
 
 
 def _deepseek_modules(config, tensors, sites):
-    """DeepSeek's modeling_deepseek.py, on PYTHONPATH in package deepseek_moe."""
+    """DeepSeek's modeling_deepseek.py lies in package deepseek_moe."""
     import torch
     import transformers
     from deepseek_moe import modeling_deepseek
@@ -334,7 +334,7 @@ def _grok_oracle(config, tensors, site):
         rows = jnp.asarray(tensorfile.to_f32(x)).astype(jnp.bfloat16)
         with mesh:
             output, routing = transformed.apply(params, None, rows[None])
-        scores, logits, _ = (v[0] if getattr(v, "ndim", 0) else v for v in routing)
+        scores, logits = routing[0][0], routing[1][0]
         gates, ids = jax.lax.top_k(scores, config["num_experts_per_tok"])
         weights = np.zeros(scores.shape, np.float32)
         gates = np.asarray(gates.astype(jnp.bfloat16).astype(jnp.float32))

@@ -11,8 +11,8 @@
 
 --loader says what this environment has: v5 (requirements.txt), v4 and deepseek
 (requirements-v4.txt), deepspeed, vmoe, grok, mesh (their own files), or numpy
-alone for what is tier B. Directories of other loaders are left alone. `generate.py --check`
-checks all of them.
+alone for what is tier B. Directories of other loaders are left alone.
+`generate.py --check` checks all of them.
 """
 
 import argparse
@@ -165,7 +165,7 @@ def run_count(family, block, oracle, random, n):
         )
     ids, weights = pairs(parts["matrix"], block.top_k)
     if not np.array_equal(routing.ids, ids):
-        raise SystemExit(f"other experts than the reference:\n{ids}\n{routing.ids}")
+        raise SystemExit(f"not the reference's:\n{ids}\n{routing.ids}")
     tensors = {
         "input": x,
         "output": tensorfile.from_f32(parts["output"], block.dtype),

@@ -104,7 +104,8 @@ class Damage(unittest.TestCase):
                     tensorfile.to_f32(old) * np.float32(factor), old.dtype
                 )
 
-            self.assert_fails(r"layers\.1\.n17(\.output|: rounding)", name, change)
+            text = r"layers\.1\.n17(\.output|: rounding)"
+            self.assert_fails(text, name, change)
 
     def test_nibbles_exchanged(self):
         def change(tensors, _):
