@@ -120,8 +120,8 @@ class Point:
             f": (tensor<?x1xf32>, {hot}), {kind} -> {rows} {{",
             f"^bb0(%t: tensor<?x1xf32>, %w: tensor<1x{experts}xf32>):",
             "  %c0 = arith.constant 0 : index",
-            "  %r = tensor.dim %t, %c0 : tensor<?x1xf32>",
-            f"  %e = tensor.empty(%r) : {rows}",
+            "  %num = tensor.dim %t, %c0 : tensor<?x1xf32>",
+            f"  %e = tensor.empty(%num) : {rows}",
             "  %o = linalg.generic {indexing_maps = [#row, #id],",
             '      iterator_types = ["parallel", "parallel"]}',
             f"      ins(%w : tensor<1x{experts}xf32>) outs(%e : {rows}) {{",
@@ -310,7 +310,7 @@ class Point:
 
     def policy(self):
         experts = self.experts_number()
-        value, kind, visited, logits, shape, prefers = self.route("r", experts)
+        value, kind, visited, logits, shape, prefers = self.route("routing", experts)
         self.observe(value, kind, visited)
         self.count(value, kind, visited, chosen=True)
         draw = self.draw
@@ -371,10 +371,10 @@ class Point:
             routing += f", rows = {rows}, extra = {extra}"
         routing += ">"
         self.lines.append(
-            f"%r = moe.choose_tokens {value} score {score} capacity "
+            f"%routing = moe.choose_tokens {value} score {score} capacity "
             f"<{capacity}>{words} : {kind} -> {routing}"
         )
-        self.observe("%r", routing, experts)
+        self.observe("%routing", routing, experts)
 
     def products(self):
         draw = self.draw
@@ -388,10 +388,10 @@ class Point:
         experts = first * second
         routing = f"!moe.routing<experts = {experts}, per_token = {top_k}>"
         self.lines.append(
-            f"%r = moe.route_products {a}, {b} policy<{policy}> "
+            f"%routing = moe.route_products {a}, {b} policy<{policy}> "
             f": tensor<?x{first}xf32>, tensor<?x{second}xf32> -> {routing}"
         )
-        self.observe("%r", routing, experts)
+        self.observe("%routing", routing, experts)
 
     def hash(self):
         experts = 9
@@ -402,10 +402,10 @@ class Point:
         self.lines += [
             f"%ids = moe.lookup {table}[{tokens}] : tensor<13x2xi32>, "
             "tensor<?xi32> -> tensor<?x2xi32>",
-            f"%r = moe.assign %ids, {weights} : tensor<?x2xi32>, "
+            f"%routing = moe.assign %ids, {weights} : tensor<?x2xi32>, "
             f"tensor<?x2xf32> -> {routing}",
         ]
-        self.observe("%r", routing, experts)
+        self.observe("%routing", routing, experts)
 
     def nested(self):
         """Experts of experts: the inner router sees the outer rows."""
@@ -458,7 +458,7 @@ class Point:
 
     def restrict(self):
         experts = int(self.draw.pick(4, 7, 16))
-        value, kind, visited, _, _, _ = self.route("r", experts)
+        value, kind, visited, _, _, _ = self.route("routing", experts)
         if visited < 2:
             self.observe(value, kind, visited)
             return

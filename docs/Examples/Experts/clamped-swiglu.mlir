@@ -24,15 +24,15 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       : tensor<?x24xf32>, tensor<8x24xf32> -> tensor<?x8xf32>
   %r = moe.route %l policy<score = softmax, top_k = 2, normalize>
       : tensor<?x8xf32> -> !routing
-  %gate = moe.get_weight @gate : tensor<8x40x24xf32>
-  %gate_bias = moe.get_weight @gate_bias : tensor<8x40xf32>
-  %up = moe.get_weight @up : tensor<8x40x24xf32>
-  %up_bias = moe.get_weight @up_bias : tensor<8x40xf32>
-  %down = moe.get_weight @down : tensor<8x24x40xf32>
-  %down_bias = moe.get_weight @down_bias : tensor<8x24xf32>
+  %all_gate = moe.get_weight @gate : tensor<8x40x24xf32>
+  %all_gate_bias = moe.get_weight @gate_bias : tensor<8x40xf32>
+  %all_up = moe.get_weight @up : tensor<8x40x24xf32>
+  %all_up_bias = moe.get_weight @up_bias : tensor<8x40xf32>
+  %all_down = moe.get_weight @down : tensor<8x24x40xf32>
+  %all_down_bias = moe.get_weight @down_bias : tensor<8x24xf32>
   %xs = moe.dispatch %x by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
-  %ys = moe.experts ins(%xs) weights(%gate, %gate_bias, %up, %up_bias, %down,
-      %down_bias) by %r
+  %ys = moe.experts ins(%xs) weights(%all_gate, %all_gate_bias, %all_up,
+                 %all_up_bias, %all_down, %all_down_bias) by %r
       : (tensor<?x24xf32>,
          tensor<8x40x24xf32>,
          tensor<8x40xf32>,
@@ -64,8 +64,8 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
         ins(%g0, %w_gate_bias : tensor<?x40xf32>, tensor<40xf32>)
         outs(%ef : tensor<?x40xf32>) {
     ^bb0(%a: f32, %b: f32, %o: f32):
-      %s = arith.addf %a, %b : f32
-      linalg.yield %s : f32
+      %sum = arith.addf %a, %b : f32
+      linalg.yield %sum : f32
     } -> tensor<?x40xf32>
     %v0 = linalg.matmul indexing_maps = [#act, #wgt, #out]
         ins(%t, %w_up : tensor<?x24xf32>, tensor<40x24xf32>)
@@ -75,8 +75,8 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
         ins(%v0, %w_up_bias : tensor<?x40xf32>, tensor<40xf32>)
         outs(%ef : tensor<?x40xf32>) {
     ^bb0(%a: f32, %b: f32, %o: f32):
-      %s = arith.addf %a, %b : f32
-      linalg.yield %s : f32
+      %sum = arith.addf %a, %b : f32
+      linalg.yield %sum : f32
     } -> tensor<?x40xf32>
     %h = linalg.generic {indexing_maps = [#id, #id, #id],
                          iterator_types = ["parallel", "parallel"]}
@@ -87,30 +87,30 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       %alpha = arith.constant 1.702 : f32
       %limit = arith.constant 7.0 : f32
       %low = arith.constant -7.0 : f32
-      %gate = arith.minimumf %a, %limit : f32
+      %ga = arith.minimumf %a, %limit : f32
       %u0 = arith.minimumf %b, %limit : f32
       %u1 = arith.maximumf %u0, %low : f32
-      %s = arith.mulf %gate, %alpha : f32
+      %s = arith.mulf %ga, %alpha : f32
       %neg = arith.negf %s : f32
       %exp = math.exp %neg : f32
       %den = arith.addf %exp, %one : f32
-      %glu = arith.divf %gate, %den : f32
+      %glu = arith.divf %ga, %den : f32
       %u2 = arith.addf %u1, %one : f32
       %m = arith.mulf %u2, %glu : f32
       linalg.yield %m : f32
     } -> tensor<?x40xf32>
-    %q = linalg.matmul indexing_maps = [#act, #wgt, #out]
+    %q0 = linalg.matmul indexing_maps = [#act, #wgt, #out]
         ins(%h, %w_down : tensor<?x40xf32>, tensor<24x40xf32>)
         outs(%zh : tensor<?x24xf32>) -> tensor<?x24xf32>
-    %y = linalg.generic {indexing_maps = [#id, #col, #id],
+    %out = linalg.generic {indexing_maps = [#id, #col, #id],
                          iterator_types = ["parallel", "parallel"]}
-        ins(%q, %w_down_bias : tensor<?x24xf32>, tensor<24xf32>)
+        ins(%q0, %w_down_bias : tensor<?x24xf32>, tensor<24xf32>)
         outs(%eh : tensor<?x24xf32>) {
     ^bb0(%a: f32, %b: f32, %o: f32):
-      %s = arith.addf %a, %b : f32
-      linalg.yield %s : f32
+      %sum = arith.addf %a, %b : f32
+      linalg.yield %sum : f32
     } -> tensor<?x24xf32>
-    moe.yield %y : tensor<?x24xf32>
+    moe.yield %out : tensor<?x24xf32>
   }
   %y = moe.combine %ys by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
   return %y : tensor<?x24xf32>

@@ -26,11 +26,11 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       : !routing_2_of_9 -> !routing_2_of_8
   %last = moe.restrict %r [8, 9]
       : !routing_2_of_9 -> !routing_1_of_1
-  %w1 = moe.get_weight @w1 : tensor<8x40x24xf32>
-  %w2 = moe.get_weight @w2 : tensor<8x24x40xf32>
+  %all_w1 = moe.get_weight @w1 : tensor<8x40x24xf32>
+  %all_w2 = moe.get_weight @w2 : tensor<8x24x40xf32>
   %xs = moe.dispatch %x by %real : tensor<?x24xf32>, !routing_2_of_8
       -> tensor<?x24xf32>
-  %ys = moe.experts ins(%xs) weights(%w1, %w2) by %real
+  %ys = moe.experts ins(%xs) weights(%all_w1, %all_w2) by %real
       : (tensor<?x24xf32>,
          tensor<8x40x24xf32>,
          tensor<8x24x40xf32>), !routing_2_of_8 -> tensor<?x24xf32> {
@@ -58,10 +58,10 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       %m = arith.maximumf %a, %z : f32
       linalg.yield %m : f32
     } -> tensor<?x40xf32>
-    %y = linalg.matmul indexing_maps = [#act, #wgt, #out]
+    %out = linalg.matmul indexing_maps = [#act, #wgt, #out]
         ins(%h, %w_w2 : tensor<?x40xf32>, tensor<24x40xf32>)
         outs(%zh : tensor<?x24xf32>) -> tensor<?x24xf32>
-    moe.yield %y : tensor<?x24xf32>
+    moe.yield %out : tensor<?x24xf32>
   }
   %y = moe.combine %ys by %real : tensor<?x24xf32>, !routing_2_of_8
       -> tensor<?x24xf32>

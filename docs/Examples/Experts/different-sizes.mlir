@@ -25,11 +25,11 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       : tensor<?x8xf32> -> !routing_2_of_8
   %small = moe.restrict %r [0, 5] : !routing_2_of_8 -> !routing_2_of_5
   %large = moe.restrict %r [5, 8] : !routing_2_of_8 -> !routing_2_of_3
-  %s_w1 = moe.get_weight @small_w1 : tensor<5x40x24xf32>
-  %s_w2 = moe.get_weight @small_w2 : tensor<5x24x40xf32>
+  %all_s_w1 = moe.get_weight @small_w1 : tensor<5x40x24xf32>
+  %all_s_w2 = moe.get_weight @small_w2 : tensor<5x24x40xf32>
   %s_xs = moe.dispatch %x by %small : tensor<?x24xf32>, !routing_2_of_5
       -> tensor<?x24xf32>
-  %s_ys = moe.experts ins(%s_xs) weights(%s_w1, %s_w2) by %small
+  %s_ys = moe.experts ins(%s_xs) weights(%all_s_w1, %all_s_w2) by %small
       : (tensor<?x24xf32>,
          tensor<5x40x24xf32>,
          tensor<5x24x40xf32>), !routing_2_of_5 -> tensor<?x24xf32> {
@@ -57,18 +57,18 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       %m = arith.maximumf %a, %z : f32
       linalg.yield %m : f32
     } -> tensor<?x40xf32>
-    %y = linalg.matmul indexing_maps = [#act, #wgt, #out]
+    %out = linalg.matmul indexing_maps = [#act, #wgt, #out]
         ins(%h, %w_w2 : tensor<?x40xf32>, tensor<24x40xf32>)
         outs(%zh : tensor<?x24xf32>) -> tensor<?x24xf32>
-    moe.yield %y : tensor<?x24xf32>
+    moe.yield %out : tensor<?x24xf32>
   }
   %s_y = moe.combine %s_ys by %small : tensor<?x24xf32>, !routing_2_of_5
       -> tensor<?x24xf32>
-  %l_w1 = moe.get_weight @large_w1 : tensor<3x72x24xf32>
-  %l_w2 = moe.get_weight @large_w2 : tensor<3x24x72xf32>
+  %all_l_w1 = moe.get_weight @large_w1 : tensor<3x72x24xf32>
+  %all_l_w2 = moe.get_weight @large_w2 : tensor<3x24x72xf32>
   %l_xs = moe.dispatch %x by %large : tensor<?x24xf32>, !routing_2_of_3
       -> tensor<?x24xf32>
-  %l_ys = moe.experts ins(%l_xs) weights(%l_w1, %l_w2) by %large
+  %l_ys = moe.experts ins(%l_xs) weights(%all_l_w1, %all_l_w2) by %large
       : (tensor<?x24xf32>,
          tensor<3x72x24xf32>,
          tensor<3x24x72xf32>), !routing_2_of_3 -> tensor<?x24xf32> {
@@ -96,10 +96,10 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       %m = arith.maximumf %a, %z : f32
       linalg.yield %m : f32
     } -> tensor<?x72xf32>
-    %y = linalg.matmul indexing_maps = [#act, #wgt, #out]
+    %out = linalg.matmul indexing_maps = [#act, #wgt, #out]
         ins(%h, %w_w2 : tensor<?x72xf32>, tensor<24x72xf32>)
         outs(%zh : tensor<?x24xf32>) -> tensor<?x24xf32>
-    moe.yield %y : tensor<?x24xf32>
+    moe.yield %out : tensor<?x24xf32>
   }
   %l_y = moe.combine %l_ys by %large : tensor<?x24xf32>, !routing_2_of_3
       -> tensor<?x24xf32>

@@ -18,11 +18,11 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       : tensor<?x24xf32>, tensor<8x24xf32> -> tensor<?x8xf32>
   %r = moe.route %l policy<score = softmax, top_k = 2, normalize>
       : tensor<?x8xf32> -> !routing
-  %gate = moe.get_weight @gate : tensor<8x40x24xf32>
-  %up = moe.get_weight @up : tensor<8x40x24xf32>
-  %down = moe.get_weight @down : tensor<8x24x40xf32>
+  %all_gate = moe.get_weight @gate : tensor<8x40x24xf32>
+  %all_up = moe.get_weight @up : tensor<8x40x24xf32>
+  %all_down = moe.get_weight @down : tensor<8x24x40xf32>
   %xs = moe.dispatch %x by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
-  %ys = moe.experts ins(%xs) weights(%gate, %up, %down) by %r
+  %ys = moe.experts ins(%xs) weights(%all_gate, %all_up, %all_down) by %r
       : (tensor<?x24xf32>,
          tensor<8x40x24xf32>,
          tensor<8x40x24xf32>,
@@ -62,10 +62,10 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       %m = arith.mulf %gelu, %b : f32
       linalg.yield %m : f32
     } -> tensor<?x40xf32>
-    %y = linalg.matmul indexing_maps = [#act, #wgt, #out]
+    %out = linalg.matmul indexing_maps = [#act, #wgt, #out]
         ins(%h, %w_down : tensor<?x40xf32>, tensor<24x40xf32>)
         outs(%zh : tensor<?x24xf32>) -> tensor<?x24xf32>
-    moe.yield %y : tensor<?x24xf32>
+    moe.yield %out : tensor<?x24xf32>
   }
   %y = moe.combine %ys by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
   return %y : tensor<?x24xf32>

@@ -20,12 +20,12 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       : tensor<?x24xf32>, tensor<8x24xf32> -> tensor<?x8xf32>
   %r = moe.route %l policy<score = softmax, top_k = 2, normalize>
       : tensor<?x8xf32> -> !routing
-  %w1 = moe.get_weight @w1 : tensor<8x40x24xf32>
-  %b1 = moe.get_weight @b1 : tensor<8x40xf32>
-  %w2 = moe.get_weight @w2 : tensor<8x24x40xf32>
-  %b2 = moe.get_weight @b2 : tensor<8x24xf32>
+  %all_w1 = moe.get_weight @w1 : tensor<8x40x24xf32>
+  %all_b1 = moe.get_weight @b1 : tensor<8x40xf32>
+  %all_w2 = moe.get_weight @w2 : tensor<8x24x40xf32>
+  %all_b2 = moe.get_weight @b2 : tensor<8x24xf32>
   %xs = moe.dispatch %x by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
-  %ys = moe.experts ins(%xs) weights(%w1, %b1, %w2, %b2) by %r
+  %ys = moe.experts ins(%xs) weights(%all_w1, %all_b1, %all_w2, %all_b2) by %r
       : (tensor<?x24xf32>,
          tensor<8x40x24xf32>,
          tensor<8x40xf32>,
@@ -45,16 +45,16 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
     %eh = tensor.empty(%n) : tensor<?x24xf32>
     %zh = linalg.fill ins(%zero : f32) outs(%eh : tensor<?x24xf32>)
         -> tensor<?x24xf32>
-    %p = linalg.matmul indexing_maps = [#act, #wgt, #out]
+    %p0 = linalg.matmul indexing_maps = [#act, #wgt, #out]
         ins(%t, %w_w1 : tensor<?x24xf32>, tensor<40x24xf32>)
         outs(%zf : tensor<?x40xf32>) -> tensor<?x40xf32>
     %g = linalg.generic {indexing_maps = [#id, #col, #id],
                          iterator_types = ["parallel", "parallel"]}
-        ins(%p, %w_b1 : tensor<?x40xf32>, tensor<40xf32>)
+        ins(%p0, %w_b1 : tensor<?x40xf32>, tensor<40xf32>)
         outs(%ef : tensor<?x40xf32>) {
     ^bb0(%a: f32, %b: f32, %o: f32):
-      %s = arith.addf %a, %b : f32
-      linalg.yield %s : f32
+      %sum = arith.addf %a, %b : f32
+      linalg.yield %sum : f32
     } -> tensor<?x40xf32>
     %h = linalg.generic {indexing_maps = [#id, #id],
                          iterator_types = ["parallel", "parallel"]}
@@ -71,18 +71,18 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       %gelu = arith.mulf %q, %half : f32
       linalg.yield %gelu : f32
     } -> tensor<?x40xf32>
-    %q = linalg.matmul indexing_maps = [#act, #wgt, #out]
+    %q0 = linalg.matmul indexing_maps = [#act, #wgt, #out]
         ins(%h, %w_w2 : tensor<?x40xf32>, tensor<24x40xf32>)
         outs(%zh : tensor<?x24xf32>) -> tensor<?x24xf32>
-    %y = linalg.generic {indexing_maps = [#id, #col, #id],
+    %out = linalg.generic {indexing_maps = [#id, #col, #id],
                          iterator_types = ["parallel", "parallel"]}
-        ins(%q, %w_b2 : tensor<?x24xf32>, tensor<24xf32>)
+        ins(%q0, %w_b2 : tensor<?x24xf32>, tensor<24xf32>)
         outs(%eh : tensor<?x24xf32>) {
     ^bb0(%a: f32, %b: f32, %o: f32):
-      %s = arith.addf %a, %b : f32
-      linalg.yield %s : f32
+      %sum = arith.addf %a, %b : f32
+      linalg.yield %sum : f32
     } -> tensor<?x24xf32>
-    moe.yield %y : tensor<?x24xf32>
+    moe.yield %out : tensor<?x24xf32>
   }
   %y = moe.combine %ys by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
   return %y : tensor<?x24xf32>

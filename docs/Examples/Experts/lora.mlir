@@ -21,12 +21,12 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       : tensor<?x24xf32>, tensor<8x24xf32> -> tensor<?x8xf32>
   %r = moe.route %l policy<score = softmax, top_k = 2, normalize>
       : tensor<?x8xf32> -> !routing
-  %w1 = moe.get_weight @w1 : tensor<8x40x24xf32>
-  %a1 = moe.get_weight @a1 : tensor<8x4x24xf32>
-  %b1 = moe.get_weight @b1 : tensor<8x40x4xf32>
-  %w2 = moe.get_weight @w2 : tensor<8x24x40xf32>
+  %all_w1 = moe.get_weight @w1 : tensor<8x40x24xf32>
+  %all_a1 = moe.get_weight @a1 : tensor<8x4x24xf32>
+  %all_b1 = moe.get_weight @b1 : tensor<8x40x4xf32>
+  %all_w2 = moe.get_weight @w2 : tensor<8x24x40xf32>
   %xs = moe.dispatch %x by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
-  %ys = moe.experts ins(%xs) weights(%w1, %a1, %b1, %w2) by %r
+  %ys = moe.experts ins(%xs) weights(%all_w1, %all_a1, %all_b1, %all_w2) by %r
       : (tensor<?x24xf32>,
          tensor<8x40x24xf32>,
          tensor<8x4x24xf32>,
@@ -49,18 +49,18 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
     %er = tensor.empty(%n) : tensor<?x4xf32>
     %zr = linalg.fill ins(%zero : f32) outs(%er : tensor<?x4xf32>)
         -> tensor<?x4xf32>
-    %p = linalg.matmul indexing_maps = [#act, #wgt, #out]
+    %p0 = linalg.matmul indexing_maps = [#act, #wgt, #out]
         ins(%t, %w_w1 : tensor<?x24xf32>, tensor<40x24xf32>)
         outs(%zf : tensor<?x40xf32>) -> tensor<?x40xf32>
-    %q = linalg.matmul indexing_maps = [#act, #wgt, #out]
+    %q0 = linalg.matmul indexing_maps = [#act, #wgt, #out]
         ins(%t, %w_a1 : tensor<?x24xf32>, tensor<4x24xf32>)
         outs(%zr : tensor<?x4xf32>) -> tensor<?x4xf32>
-    %s = linalg.matmul indexing_maps = [#act, #wgt, #out]
-        ins(%q, %w_b1 : tensor<?x4xf32>, tensor<40x4xf32>)
+    %s0 = linalg.matmul indexing_maps = [#act, #wgt, #out]
+        ins(%q0, %w_b1 : tensor<?x4xf32>, tensor<40x4xf32>)
         outs(%zf : tensor<?x40xf32>) -> tensor<?x40xf32>
     %h = linalg.generic {indexing_maps = [#id, #id, #id],
                          iterator_types = ["parallel", "parallel"]}
-        ins(%p, %s : tensor<?x40xf32>, tensor<?x40xf32>)
+        ins(%p0, %s0 : tensor<?x40xf32>, tensor<?x40xf32>)
         outs(%ef : tensor<?x40xf32>) {
     ^bb0(%a: f32, %b: f32, %o: f32):
       %two = arith.constant 2.0 : f32
@@ -70,10 +70,10 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       %m = arith.maximumf %w, %z : f32
       linalg.yield %m : f32
     } -> tensor<?x40xf32>
-    %y = linalg.matmul indexing_maps = [#act, #wgt, #out]
+    %out = linalg.matmul indexing_maps = [#act, #wgt, #out]
         ins(%h, %w_w2 : tensor<?x40xf32>, tensor<24x40xf32>)
         outs(%zh : tensor<?x24xf32>) -> tensor<?x24xf32>
-    moe.yield %y : tensor<?x24xf32>
+    moe.yield %out : tensor<?x24xf32>
   }
   %y = moe.combine %ys by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
   return %y : tensor<?x24xf32>

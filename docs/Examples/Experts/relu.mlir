@@ -17,10 +17,10 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       : tensor<?x24xf32>, tensor<8x24xf32> -> tensor<?x8xf32>
   %r = moe.route %l policy<score = softmax, top_k = 2, normalize>
       : tensor<?x8xf32> -> !routing
-  %w1 = moe.get_weight @w1 : tensor<8x40x24xf32>
-  %w2 = moe.get_weight @w2 : tensor<8x24x40xf32>
+  %all_w1 = moe.get_weight @w1 : tensor<8x40x24xf32>
+  %all_w2 = moe.get_weight @w2 : tensor<8x24x40xf32>
   %xs = moe.dispatch %x by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
-  %ys = moe.experts ins(%xs) weights(%w1, %w2) by %r
+  %ys = moe.experts ins(%xs) weights(%all_w1, %all_w2) by %r
       : (tensor<?x24xf32>,
          tensor<8x40x24xf32>,
          tensor<8x24x40xf32>), !routing -> tensor<?x24xf32> {
@@ -48,10 +48,10 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       %m = arith.maximumf %a, %z : f32
       linalg.yield %m : f32
     } -> tensor<?x40xf32>
-    %y = linalg.matmul indexing_maps = [#act, #wgt, #out]
+    %out = linalg.matmul indexing_maps = [#act, #wgt, #out]
         ins(%h, %w_w2 : tensor<?x40xf32>, tensor<24x40xf32>)
         outs(%zh : tensor<?x24xf32>) -> tensor<?x24xf32>
-    moe.yield %y : tensor<?x24xf32>
+    moe.yield %out : tensor<?x24xf32>
   }
   %y = moe.combine %ys by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
   return %y : tensor<?x24xf32>

@@ -24,11 +24,11 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       : tensor<?x24xf32>, tensor<8x24xf32> -> tensor<?x8xf32>
   %r = moe.route %l policy<score = softmax, top_k = 1>
       : tensor<?x8xf32> -> !routing_1_of_8
-  %w1 = moe.get_weight @w1 : tensor<8x40x24xf32>
-  %w2 = moe.get_weight @w2 : tensor<8x24x40xf32>
+  %all_w1 = moe.get_weight @w1 : tensor<8x40x24xf32>
+  %all_w2 = moe.get_weight @w2 : tensor<8x24x40xf32>
   %xs = moe.dispatch %x by %r : tensor<?x24xf32>, !routing_1_of_8
       -> tensor<?x24xf32>
-  %ys = moe.experts ins(%xs) weights(%w1, %w2) by %r
+  %ys = moe.experts ins(%xs) weights(%all_w1, %all_w2) by %r
       : (tensor<?x24xf32>,
          tensor<8x40x24xf32>,
          tensor<8x24x40xf32>), !routing_1_of_8 -> tensor<?x24xf32> {
@@ -56,19 +56,19 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       %m = arith.maximumf %a, %z : f32
       linalg.yield %m : f32
     } -> tensor<?x40xf32>
-    %y = linalg.matmul indexing_maps = [#act, #wgt, #out]
+    %out = linalg.matmul indexing_maps = [#act, #wgt, #out]
         ins(%h, %w_w2 : tensor<?x40xf32>, tensor<24x40xf32>)
         outs(%zh : tensor<?x24xf32>) -> tensor<?x24xf32>
-    moe.yield %y : tensor<?x24xf32>
+    moe.yield %out : tensor<?x24xf32>
   }
   %y = moe.combine %ys by %r : tensor<?x24xf32>, !routing_1_of_8
       -> tensor<?x24xf32>
   %all = moe.assign_all %x : tensor<?x24xf32> -> !routing_1_of_1
-  %s_w1 = moe.get_weight @mlp_w1 : tensor<1x40x24xf32>
-  %s_w2 = moe.get_weight @mlp_w2 : tensor<1x24x40xf32>
+  %all_s_w1 = moe.get_weight @mlp_w1 : tensor<1x40x24xf32>
+  %all_s_w2 = moe.get_weight @mlp_w2 : tensor<1x24x40xf32>
   %s_xs = moe.dispatch %x by %all : tensor<?x24xf32>, !routing_1_of_1
       -> tensor<?x24xf32>
-  %s_ys = moe.experts ins(%s_xs) weights(%s_w1, %s_w2) by %all
+  %s_ys = moe.experts ins(%s_xs) weights(%all_s_w1, %all_s_w2) by %all
       : (tensor<?x24xf32>,
          tensor<1x40x24xf32>,
          tensor<1x24x40xf32>), !routing_1_of_1 -> tensor<?x24xf32> {
@@ -96,10 +96,10 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       %m = arith.maximumf %a, %z : f32
       linalg.yield %m : f32
     } -> tensor<?x40xf32>
-    %y = linalg.matmul indexing_maps = [#act, #wgt, #out]
+    %out = linalg.matmul indexing_maps = [#act, #wgt, #out]
         ins(%h, %w_w2 : tensor<?x40xf32>, tensor<24x40xf32>)
         outs(%zh : tensor<?x24xf32>) -> tensor<?x24xf32>
-    moe.yield %y : tensor<?x24xf32>
+    moe.yield %out : tensor<?x24xf32>
   }
   %s_y = moe.combine %s_ys by %all : tensor<?x24xf32>, !routing_1_of_1
       -> tensor<?x24xf32>

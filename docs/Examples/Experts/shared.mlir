@@ -25,12 +25,12 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       : tensor<?x24xf32>, tensor<8x24xf32> -> tensor<?x8xf32>
   %r = moe.route %l policy<score = softmax, top_k = 2, normalize>
       : tensor<?x8xf32> -> !routing_2_of_8
-  %gate = moe.get_weight @gate : tensor<8x40x24xf32>
-  %up = moe.get_weight @up : tensor<8x40x24xf32>
-  %down = moe.get_weight @down : tensor<8x24x40xf32>
+  %all_gate = moe.get_weight @gate : tensor<8x40x24xf32>
+  %all_up = moe.get_weight @up : tensor<8x40x24xf32>
+  %all_down = moe.get_weight @down : tensor<8x24x40xf32>
   %xs = moe.dispatch %x by %r : tensor<?x24xf32>, !routing_2_of_8
       -> tensor<?x24xf32>
-  %ys = moe.experts ins(%xs) weights(%gate, %up, %down) by %r
+  %ys = moe.experts ins(%xs) weights(%all_gate, %all_up, %all_down) by %r
       : (tensor<?x24xf32>,
          tensor<8x40x24xf32>,
          tensor<8x40x24xf32>,
@@ -67,20 +67,21 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       %m = arith.mulf %silu, %b : f32
       linalg.yield %m : f32
     } -> tensor<?x40xf32>
-    %y = linalg.matmul indexing_maps = [#act, #wgt, #out]
+    %out = linalg.matmul indexing_maps = [#act, #wgt, #out]
         ins(%h, %w_down : tensor<?x40xf32>, tensor<24x40xf32>)
         outs(%zh : tensor<?x24xf32>) -> tensor<?x24xf32>
-    moe.yield %y : tensor<?x24xf32>
+    moe.yield %out : tensor<?x24xf32>
   }
   %y = moe.combine %ys by %r : tensor<?x24xf32>, !routing_2_of_8
       -> tensor<?x24xf32>
   %all = moe.assign_all %x : tensor<?x24xf32> -> !routing_1_of_1
-  %s_gate = moe.get_weight @shared_gate : tensor<1x40x24xf32>
-  %s_up = moe.get_weight @shared_up : tensor<1x40x24xf32>
-  %s_down = moe.get_weight @shared_down : tensor<1x24x40xf32>
+  %all_s_gate = moe.get_weight @shared_gate : tensor<1x40x24xf32>
+  %all_s_up = moe.get_weight @shared_up : tensor<1x40x24xf32>
+  %all_s_down = moe.get_weight @shared_down : tensor<1x24x40xf32>
   %s_xs = moe.dispatch %x by %all : tensor<?x24xf32>, !routing_1_of_1
       -> tensor<?x24xf32>
-  %s_ys = moe.experts ins(%s_xs) weights(%s_gate, %s_up, %s_down) by %all
+  %s_ys = moe.experts ins(%s_xs) weights(%all_s_gate, %all_s_up,
+                 %all_s_down) by %all
       : (tensor<?x24xf32>,
          tensor<1x40x24xf32>,
          tensor<1x40x24xf32>,
@@ -117,10 +118,10 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
       %m = arith.mulf %silu, %b : f32
       linalg.yield %m : f32
     } -> tensor<?x40xf32>
-    %y = linalg.matmul indexing_maps = [#act, #wgt, #out]
+    %out = linalg.matmul indexing_maps = [#act, #wgt, #out]
         ins(%h, %w_down : tensor<?x40xf32>, tensor<24x40xf32>)
         outs(%zh : tensor<?x24xf32>) -> tensor<?x24xf32>
-    moe.yield %y : tensor<?x24xf32>
+    moe.yield %out : tensor<?x24xf32>
   }
   %s_y = moe.combine %s_ys by %all : tensor<?x24xf32>, !routing_1_of_1
       -> tensor<?x24xf32>

@@ -11,7 +11,7 @@
 moe.weight @router : tensor<8x24xf32> from ["gate.weight"]
 moe.weight @value : tensor<8x16x24xf32> from ["value.{0..7}"] stack
 
-func.func @value(%x: tensor<?x24xf32>) -> tensor<?x16xf32> {
+func.func @values(%x: tensor<?x24xf32>) -> tensor<?x16xf32> {
   %wr = moe.get_weight @router : tensor<8x24xf32>
   %l = moe.router_logits ins(%x, %wr)
       : tensor<?x24xf32>, tensor<8x24xf32> -> tensor<?x8xf32>

@@ -25,19 +25,19 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
   %ys = moe.experts ins(%xs) weights(%w1, %w2) by %r
       : (tensor<?x24xf32>, tensor<8x40x24xf32>, tensor<8x24x40xf32>),
         !routing -> tensor<?x24xf32> {
-  ^bb0(%t: tensor<?x24xf32>, %w1: tensor<40x24xf32>, %w2: tensor<24x40xf32>):
+  ^bb0(%t: tensor<?x24xf32>, %in: tensor<40x24xf32>, %out: tensor<24x40xf32>):
     %c0 = arith.constant 0 : index
     %zero = arith.constant 0.0 : f32
     %n = tensor.dim %t, %c0 : tensor<?x24xf32>
     %ef = tensor.empty(%n) : tensor<?x40xf32>
     %zf = linalg.fill ins(%zero : f32) outs(%ef : tensor<?x40xf32>)
         -> tensor<?x40xf32>
-    %a = linalg.matmul indexing_maps = [#act, #wgt, #out]
-        ins(%t, %w1 : tensor<?x24xf32>, tensor<40x24xf32>)
+    %h1 = linalg.matmul indexing_maps = [#act, #wgt, #out]
+        ins(%t, %in : tensor<?x24xf32>, tensor<40x24xf32>)
         outs(%zf : tensor<?x40xf32>) -> tensor<?x40xf32>
-    %r = linalg.generic {indexing_maps = [#id, #id],
+    %h2 = linalg.generic {indexing_maps = [#id, #id],
                          iterator_types = ["parallel", "parallel"]}
-        ins(%a : tensor<?x40xf32>) outs(%ef : tensor<?x40xf32>) {
+        ins(%h1 : tensor<?x40xf32>) outs(%ef : tensor<?x40xf32>) {
     ^bb0(%v: f32, %o: f32):
       %m = arith.maximumf %v, %zero : f32
       linalg.yield %m : f32
@@ -45,10 +45,10 @@ func.func @mlp(%x: tensor<?x24xf32>) -> tensor<?x24xf32> {
     %eh = tensor.empty(%n) : tensor<?x24xf32>
     %zh = linalg.fill ins(%zero : f32) outs(%eh : tensor<?x24xf32>)
         -> tensor<?x24xf32>
-    %y = linalg.matmul indexing_maps = [#act, #wgt, #out]
-        ins(%r, %w2 : tensor<?x40xf32>, tensor<24x40xf32>)
+    %h3 = linalg.matmul indexing_maps = [#act, #wgt, #out]
+        ins(%h2, %out : tensor<?x40xf32>, tensor<24x40xf32>)
         outs(%zh : tensor<?x24xf32>) -> tensor<?x24xf32>
-    moe.yield %y : tensor<?x24xf32>
+    moe.yield %h3 : tensor<?x24xf32>
   }
   %y = moe.combine %ys by %r : tensor<?x24xf32>, !routing -> tensor<?x24xf32>
   return %y : tensor<?x24xf32>
