@@ -220,7 +220,7 @@ static Tensor splitSource(const Tensor &source, ArrayRef<int64_t> split,
     outer *= extentBefore;
   for (int64_t extentAfter : source.getShape().drop_front(dim + 1))
     inner *= extentAfter;
-  shape[dim] = (end - begin) / step;
+  shape[dim] = (end - begin - 1) / step + 1;
   auto buffer = std::make_shared<std::vector<char>>(outer * shape[dim] * inner);
   char *target = buffer->data();
   for (int64_t o = 0; o < outer; ++o)

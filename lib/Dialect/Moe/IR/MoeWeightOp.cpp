@@ -71,12 +71,12 @@ static LogicalResult verifySplit(WeightOp op, ArrayRef<int64_t> split,
                    << sourceShape.size();
   if (begin < 0 || begin >= end || end > split[4])
     return error() << "must have 0 <= begin < end <= extent";
-  if (step < 1 || (end - begin) % step)
-    return error() << "must have a step >= 1 that divides end - begin = "
-                   << end - begin;
-  if ((end - begin) / step != sourceShape[dim])
-    return error() << "takes " << (end - begin) / step
-                   << " elements where the type has " << sourceShape[dim];
+  if (step < 1)
+    return error() << "must have a step >= 1";
+  int64_t taken = (end - begin - 1) / step + 1;
+  if (taken != sourceShape[dim])
+    return error() << "takes " << taken << " elements where the type has "
+                   << sourceShape[dim];
   return success();
 }
 

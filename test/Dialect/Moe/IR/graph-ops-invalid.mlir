@@ -57,8 +57,8 @@ moe.weight @moe_weight_c4_outside : tensor<8x4xf32> from ["w"] split [1, 2, 10, 
 
 // -----
 
-// expected-error @+1 {{C4: split [1, 0, 9, 2, 16] must have a step >= 1 that divides end - begin = 9}}
-moe.weight @moe_weight_c4_step : tensor<8x4xf32> from ["w"] split [1, 0, 9, 2, 16]
+// expected-error @+1 {{C4: split [1, 0, 8, 0, 16] must have a step >= 1}}
+moe.weight @moe_weight_c4_step : tensor<8x4xf32> from ["w"] split [1, 0, 8, 0, 16]
 
 // -----
 
