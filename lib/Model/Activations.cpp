@@ -67,6 +67,22 @@ static Value buildRelu(OpBuilder &builder, Location loc, Value x) {
                                    constant(builder, loc, 0.0));
 }
 
+Value model::buildClamped(OpBuilder &builder, Location loc, Value gate,
+                          Value up, double alpha, double limit) {
+  Value high = constant(builder, loc, limit);
+  Value low = constant(builder, loc, -limit);
+  gate = arith::MinimumFOp::create(builder, loc, gate, high);
+  up = arith::MinimumFOp::create(builder, loc, up, high);
+  up = arith::MaximumFOp::create(builder, loc, up, low);
+  Value steep =
+      arith::MulFOp::create(builder, loc, gate, constant(builder, loc, alpha));
+  Value active = arith::MulFOp::create(builder, loc, gate,
+                                       buildSigmoid(builder, loc, steep));
+  Value shifted =
+      arith::AddFOp::create(builder, loc, up, constant(builder, loc, 1.0));
+  return arith::MulFOp::create(builder, loc, active, shifted);
+}
+
 ArrayRef<Activation> model::getActivations() {
   static const Activation table[] = {
       {{"silu", "swish"}, buildSilu},

@@ -23,6 +23,22 @@ namespace {
 constexpr size_t maxListed = 5;
 constexpr size_t maxCounted = 1000;
 
+/// A tensor of the checkpoint as a role has it.
+struct RoleInfo {
+  /// The end of the symbol name.
+  StringRef suffix;
+  /// Rows and columns of one matrix, [out, in], or the elements of a vector.
+  std::vector<int64_t> shape;
+  /// Every expert has one.
+  bool isExpert = false;
+  /// Of the shared experts, which need not be there.
+  bool isShared = false;
+  /// One of the two or three matrices of an MLP.
+  bool isMatrix = false;
+  /// What it is split into; empty when it is not.
+  std::vector<Role> parts = {};
+};
+
 /// Looks up tensors and collects what is wrong with them.
 class Binder {
 public:
@@ -34,11 +50,18 @@ public:
   Status finish() const;
 
 private:
-  const Spelling &chooseSpelling(int64_t layer) const;
-  void bindTensor(ImportedBlock &block, const TensorName &name);
+  const Spelling &chooseSpelling(const ImportedBlock &block) const;
+  void bindTensor(ImportedBlock &block, const TensorName &name,
+                  const Spelling &spelling);
+  /// Checks the tensor, or its codes and scales, of each expert it is about.
+  void checkSources(const ImportedBlock &block, const ImportedWeight &weight,
+                    const std::string &pattern,
+                    const std::vector<int64_t> &source);
   void check(const std::string &name, moert::DType dtype,
              const std::vector<int64_t> &shape);
-  std::vector<int64_t> sourceShape(Role role, bool perExpert) const;
+  bool isEncoded(const RoleInfo &info, const std::string &pattern,
+                 const Spelling &spelling) const;
+  RoleInfo getInfo(Role role, const ImportedBlock &block) const;
 
   const ImportedModel &model;
   const moert::Checkpoint &checkpoint;
@@ -56,89 +79,129 @@ static std::string expand(StringRef pattern, StringRef hole, StringRef text) {
       .str();
 }
 
-static std::string ofLayer(StringRef pattern, int64_t layer) {
-  return expand(pattern, "{L}", std::to_string(layer));
+/// The name of a tensor of a block; `{E}` is left.
+static std::string ofBlock(StringRef pattern, const ImportedBlock &block) {
+  std::string name = expand(pattern, "{S}", block.stack->prefix);
+  return expand(name, "{L}", std::to_string(block.index));
 }
 
-static bool isShared(Role role) {
-  return role == Role::SharedGate || role == Role::SharedUp ||
-         role == Role::SharedDown || role == Role::SharedScale;
+static std::string ofExpert(StringRef pattern, int64_t expert) {
+  return expand(pattern, "{E}", std::to_string(expert));
 }
 
-/// The end of the symbol name.
-static StringRef suffixOf(Role role) {
+RoleInfo Binder::getInfo(Role role, const ImportedBlock &block) const {
+  int64_t hidden = model.hidden, width = block.width;
+  int64_t choices = block.experts + model.identityExperts;
+  auto expert = [](StringRef suffix, std::vector<int64_t> shape,
+                   std::vector<Role> parts = {}) {
+    bool isMatrix = shape.size() == 2;
+    return RoleInfo{suffix, std::move(shape), true,
+                    false,  isMatrix,         std::move(parts)};
+  };
+  auto shared = [](StringRef suffix, std::vector<int64_t> shape,
+                   bool isMatrix = false) {
+    return RoleInfo{suffix, std::move(shape), false, true, isMatrix};
+  };
   switch (role) {
   case Role::Router:
-    return "router";
+    return {"router", {choices, hidden}};
+  case Role::RouterBias:
+    return {"router_bias", {choices}};
   case Role::SelectBias:
-    return "select_bias";
+    return {"select_bias", {choices}};
   case Role::Gate:
-    return "gate";
+    return expert("gate", {width, hidden});
   case Role::Up:
-    return "up";
+    return expert("up", {width, hidden});
   case Role::GateUp:
-    return "gate_up";
+    return expert("gate_up", {2 * width, hidden}, {Role::Gate, Role::Up});
   case Role::Down:
-    return "down";
+    return expert("down", {hidden, width});
+  case Role::GateBias:
+    return expert("gate_bias", {width});
+  case Role::UpBias:
+    return expert("up_bias", {width});
+  case Role::GateUpBias:
+    return expert("gate_up_bias", {2 * width}, {Role::GateBias, Role::UpBias});
+  case Role::DownBias:
+    return expert("down_bias", {hidden});
+  case Role::OutputBias:
+    return {"output_bias", {hidden}};
   case Role::SharedGate:
-    return "shared.gate";
+    return shared("shared.gate", {model.sharedWidth, hidden}, true);
   case Role::SharedUp:
-    return "shared.up";
+    return shared("shared.up", {model.sharedWidth, hidden}, true);
   case Role::SharedDown:
-    return "shared.down";
+    return shared("shared.down", {hidden, model.sharedWidth}, true);
+  case Role::SharedGateBias:
+    return shared("shared.gate_bias", {model.sharedWidth});
+  case Role::SharedDownBias:
+    return shared("shared.down_bias", {hidden});
   case Role::SharedScale:
-    return "shared.scale";
+    return shared("shared.scale", {1, hidden});
+  case Role::Mix: {
+    RoleInfo info = shared("mix", {2, hidden});
+    info.parts = {Role::MixRouted, Role::MixShared};
+    return info;
+  }
+  case Role::MixRouted:
+    return shared("mix.routed", {1, hidden});
+  case Role::MixShared:
+    return shared("mix.shared", {1, hidden});
+  case Role::MixBias: {
+    RoleInfo info = shared("mix_bias", {2});
+    info.parts = {Role::MixRoutedBias, Role::MixSharedBias};
+    return info;
+  }
+  case Role::MixRoutedBias:
+    return shared("mix.routed_bias", {1});
+  case Role::MixSharedBias:
+    return shared("mix.shared_bias", {1});
   }
   llvm_unreachable("unknown role");
 }
 
-/// The shape of a tensor in the checkpoint.
-std::vector<int64_t> Binder::sourceShape(Role role, bool perExpert) const {
-  std::vector<int64_t> shape;
-  switch (role) {
-  case Role::Router:
-    return {model.experts, model.hidden};
-  case Role::SelectBias:
-    return {model.experts};
-  case Role::Gate:
-  case Role::Up:
-    shape = {model.width, model.hidden};
-    break;
-  case Role::GateUp:
-    shape = {2 * model.width, model.hidden};
-    break;
-  case Role::Down:
-    shape = {model.hidden, model.width};
-    break;
-  case Role::SharedGate:
-  case Role::SharedUp:
-    return {model.sharedWidth, model.hidden};
-  case Role::SharedDown:
-    return {model.hidden, model.sharedWidth};
-  case Role::SharedScale:
-    return {1, model.hidden};
-  }
-  if (!perExpert)
-    shape.insert(shape.begin(), model.experts);
-  return shape;
+/// Matrices under the spelling of a method are encoded; under another one those
+/// that have scales, as the method may leave some layers out.
+bool Binder::isEncoded(const RoleInfo &info, const std::string &pattern,
+                       const Spelling &spelling) const {
+  if (!model.quantisation || !info.isMatrix)
+    return false;
+  if (!spelling.method.empty())
+    return true;
+  if (model.quantisation->encoding != WeightEncoding::Fp8Block)
+    return false;
+  std::string name = ofExpert(pattern, 0);
+  const moert::TensorEntry *codes = checkpoint.find(name);
+  return (codes && codes->dtype == moert::DType::F8E4M3) ||
+         checkpoint.find(name + model.quantisation->scales.str());
 }
 
-/// The spelling of which the most tensors are there; the preferred one when
-/// none is. Looking at one expert is enough to tell them apart.
-const Spelling &Binder::chooseSpelling(int64_t layer) const {
-  const std::vector<Spelling> &spellings = model.family->spellings;
-  size_t best = 0, mostFound = 0;
-  for (size_t i = 0; i < spellings.size(); ++i) {
+/// The spelling of which the most tensors are there, then the one with the
+/// fewest missing, then the preferred one. Looking at one expert is enough to
+/// tell them apart.
+const Spelling &Binder::chooseSpelling(const ImportedBlock &block) const {
+  const Spelling *best = nullptr;
+  size_t mostFound = 0;
+  for (const Spelling &spelling : model.family->spellings) {
+    if (!spelling.method.empty() &&
+        (!model.quantisation || spelling.method != model.quantisation->method))
+      continue;
     size_t found = 0;
-    for (const TensorName &name : spellings[i])
-      found += checkpoint.find(
-                   expand(ofLayer(name.pattern, layer), "{E}", "0")) != nullptr;
-    if (found > mostFound) {
+    for (const TensorName &name : spelling.names) {
+      std::string pattern = ofExpert(ofBlock(name.pattern, block), 0);
+      if (isEncoded(getInfo(name.role, block), pattern, spelling))
+        pattern += model.quantisation->codes.str();
+      found += checkpoint.find(pattern) != nullptr;
+    }
+    if (!best || found > mostFound ||
+        (found > 0 && found == mostFound &&
+         spelling.names.size() < best->names.size())) {
+      best = &spelling;
       mostFound = found;
-      best = i;
     }
   }
-  return spellings[best];
+  return *best;
 }
 
 static std::string describe(moert::DType dtype,
@@ -164,54 +227,115 @@ void Binder::check(const std::string &name, moert::DType dtype,
   problems.push_back(concat(problem, ", expected ", describe(dtype, shape)));
 }
 
-void Binder::bindTensor(ImportedBlock &block, const TensorName &name) {
-  bool perExpert = name.pattern.contains("{E}");
-  std::string pattern = ofLayer(name.pattern, block.layer);
-  moert::DType dtype =
-      name.role == Role::SelectBias ? moert::DType::F32 : model.dtype;
-  std::vector<int64_t> source = sourceShape(name.role, perExpert);
-  if (!perExpert)
-    check(pattern, dtype, source);
-  for (int64_t e = 0; perExpert && e < model.experts && !isTiredOfProblems();
-       ++e)
-    check(expand(pattern, "{E}", std::to_string(e)), dtype, source);
+static int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-  auto symbol = [&](Role role) {
-    return concat("layers.", block.layer, ".", suffixOf(role).str());
-  };
-  if (name.role == Role::GateUp) {
-    for (Role role : {Role::Gate, Role::Up}) {
-      int64_t begin = role == Role::Gate ? 0 : model.width;
-      block.weights.push_back(
-          {role, symbol(role), dtype, sourceShape(role, perExpert), pattern,
-           /*stack=*/false,
-           std::array<int64_t, 5>{1, begin, begin + model.width, 1,
-                                  2 * model.width}});
+void Binder::checkSources(const ImportedBlock &block,
+                          const ImportedWeight &weight,
+                          const std::string &pattern,
+                          const std::vector<int64_t> &source) {
+  moert::DType dtype = weight.dtype, scalesDType = moert::DType::U8;
+  std::vector<int64_t> shape = weight.stored.empty() ? source : weight.stored;
+  std::vector<int64_t> scales;
+  if (weight.encoding == WeightEncoding::Mxfp4) {
+    dtype = moert::DType::U8;
+    scales.assign(shape.begin(), shape.end() - 1);
+  } else if (weight.encoding == WeightEncoding::Fp8Block) {
+    dtype = moert::DType::F8E4M3;
+    scalesDType = moert::DType::F32;
+    scales = {ceilDiv(shape[0], weight.block[0]),
+              ceilDiv(shape[1], weight.block[1])};
+  }
+  bool isPerExpert = StringRef(pattern).contains("{E}");
+  for (int64_t e = 0, end = isPerExpert ? block.experts : 1;
+       e < end && !isTiredOfProblems(); ++e) {
+    std::string name = ofExpert(pattern, e);
+    if (!weight.encoding) {
+      check(name, dtype, shape);
+      continue;
     }
-    return;
+    check(name + model.quantisation->codes.str(), dtype, shape);
+    check(name + model.quantisation->scales.str(), scalesDType, scales);
   }
-  ImportedWeight weight{
-      name.role,
-      symbol(name.role),
-      dtype,
-      source,
-      expand(pattern, "{E}", concat("{0..", model.experts - 1, "}")),
-      perExpert,
-      std::nullopt};
-  if (isShared(name.role) && name.role != Role::SharedScale) {
-    // One MLP is a stack of one expert.
-    weight.stack = true;
-    weight.shape.insert(weight.shape.begin(), 1);
-  } else if (perExpert) {
-    weight.shape.insert(weight.shape.begin(), model.experts);
+}
+
+void Binder::bindTensor(ImportedBlock &block, const TensorName &name,
+                        const Spelling &spelling) {
+  RoleInfo info = getInfo(name.role, block);
+  std::string pattern = ofBlock(name.pattern, block);
+  bool isPerExpert = StringRef(pattern).contains("{E}");
+  bool hasLeading = info.isExpert && !isPerExpert;
+  bool isTransposed = name.layout & Transposed;
+  // One MLP is a stack of one expert.
+  bool isSharedMlp =
+      info.isShared && info.parts.empty() && name.role != Role::SharedScale;
+
+  ImportedWeight weight;
+  weight.dtype =
+      name.role == Role::SelectBias ? moert::DType::F32 : model.dtype;
+  weight.transpose = isTransposed;
+  weight.stack = isPerExpert || isSharedMlp;
+  std::vector<int64_t> source = info.shape;
+  if (isTransposed)
+    std::swap(source[0], source[1]);
+  if (hasLeading)
+    source.insert(source.begin(), block.experts);
+  if (name.layout & Merged)
+    weight.stored = {source[0] * source[1], source[2]};
+
+  std::string experts =
+      isPerExpert
+          ? expand(pattern, "{E}", concat("{0..", block.experts - 1, "}"))
+          : pattern;
+  weight.source = experts;
+  if (isEncoded(info, pattern, spelling) &&
+      (model.quantisation->encoding == WeightEncoding::Mxfp4 ||
+       source.size() == 2)) {
+    const Quantisation &quantisation = *model.quantisation;
+    weight.encoding = quantisation.encoding;
+    weight.source = experts + quantisation.codes.str();
+    weight.scales = experts + quantisation.scales.str();
+    if (quantisation.encoding == WeightEncoding::Fp8Block) {
+      weight.block = {quantisation.block[0], quantisation.block[1]};
+    } else {
+      // Two codes to a byte, 32 to a scale.
+      weight.stored = source;
+      weight.stored.back() = ceilDiv(source.back(), 32);
+      weight.stored.push_back(16);
+    }
   }
-  block.weights.push_back(std::move(weight));
+  checkSources(block, weight, pattern, source);
+
+  size_t numParts = std::max<size_t>(info.parts.size(), 1);
+  int64_t rows = info.shape[0], partRows = rows / numParts;
+  int64_t dimension =
+      hasLeading + (isTransposed && info.shape.size() == 2 ? 1 : 0);
+  for (size_t i = 0; i < numParts; ++i) {
+    ImportedWeight part = weight;
+    part.role = info.parts.empty() ? name.role : info.parts[i];
+    part.symbol =
+        concat(block.getName(), ".", getInfo(part.role, block).suffix.str());
+    part.shape = info.shape;
+    part.shape[0] = partRows;
+    if (info.isExpert)
+      part.shape.insert(part.shape.begin(), block.experts);
+    else if (isSharedMlp)
+      part.shape.insert(part.shape.begin(), 1);
+    int64_t begin = i;
+    if (numParts > 1 && name.layout & Interleaved)
+      part.split = {dimension, begin, rows, static_cast<int64_t>(numParts),
+                    rows};
+    else if (numParts > 1)
+      part.split = {dimension, begin * partRows, (begin + 1) * partRows, 1,
+                    rows};
+    block.weights.push_back(std::move(part));
+  }
 }
 
 void Binder::bind(ImportedBlock &block) {
-  for (const TensorName &name : chooseSpelling(block.layer))
-    if (model.sharedWidth > 0 || !isShared(name.role))
-      bindTensor(block, name);
+  const Spelling &spelling = chooseSpelling(block);
+  for (const TensorName &name : spelling.names)
+    if (model.sharedWidth > 0 || !getInfo(name.role, block).isShared)
+      bindTensor(block, name, spelling);
 }
 
 Status Binder::finish() const {

@@ -21,28 +21,51 @@ using moert::concat;
 
 /// A real config.json has a few dozen keys; the parser recurses once per level.
 static constexpr uint64_t maxConfigBytes = 16 << 20;
-static constexpr int64_t maxConfigDepth = 64;
+static constexpr size_t maxConfigDepth = 64;
 
-/// Finds the line of each key of the outermost object; false when the text is
-/// nested too deeply. Relies on nothing: the text need not be JSON.
+/// Deeper keys, and those below longer names, get no line: no family has them,
+/// and names could grow with the square of the file.
+static constexpr size_t maxKeyDepth = 6, maxKeyBytes = 512;
+
+/// Finds the line of each key; false when the text is nested too deeply. Relies
+/// on nothing: the text need not be JSON.
 static bool scanKeys(StringRef text, llvm::StringMap<int64_t> &lines) {
-  int64_t line = 1, depth = 0;
+  // For each open bracket the name of what it holds, with a dot at the end;
+  // nothing where keys get no line.
+  std::vector<std::optional<std::string>> open;
+  std::optional<std::string> key;
+  int64_t line = 1;
   for (size_t i = 0; i < text.size(); ++i) {
     char c = text[i];
-    if (c == '\n')
+    if (c == '\n') {
       ++line;
-    else if (c == '{' || c == '[') {
-      if (++depth > maxConfigDepth)
+    } else if (c == '{' || c == '[') {
+      if (open.size() == maxConfigDepth)
         return false;
-    } else if (c == '}' || c == ']')
-      --depth;
-    else if (c == '"') {
+      if (c == '{' && open.empty())
+        open.push_back("");
+      else if (c == '{' && key && open.size() < maxKeyDepth)
+        open.push_back(*key + ".");
+      else
+        open.push_back(std::nullopt);
+      key.reset();
+    } else if (c == '}' || c == ']') {
+      if (!open.empty())
+        open.pop_back();
+      key.reset();
+    } else if (c == ',') {
+      key.reset();
+    } else if (c == '"') {
       size_t begin = ++i;
       while (i < text.size() && text[i] != '"' && text[i] != '\n')
         i += text[i] == '\\' ? 2 : 1;
-      StringRef key = text.slice(begin, i);
-      if (depth == 1 && text.substr(i + 1).ltrim().starts_with(":"))
-        lines.try_emplace(key, line);
+      StringRef name = text.slice(begin, i);
+      if (open.empty() || !open.back() || name.size() > maxKeyBytes ||
+          open.back()->size() > maxKeyBytes ||
+          !text.substr(i + 1).ltrim().starts_with(":"))
+        continue;
+      key = *open.back() + name.str();
+      lines.try_emplace(*key, line);
     }
   }
   return true;
@@ -91,8 +114,27 @@ StatusOr<Config> Config::read(StringRef directory) {
   return config;
 }
 
+/// The value of `a.b` in an object, null when absent.
+static const llvm::json::Value *findIn(const llvm::json::Object &object,
+                                       StringRef key) {
+  const llvm::json::Object *in = &object;
+  while (in) {
+    auto [name, rest] = key.split('.');
+    const llvm::json::Value *value = in->get(name);
+    if (rest.empty() || !value)
+      return value;
+    in = value->getAsObject();
+    key = rest;
+  }
+  return nullptr;
+}
+
+const llvm::json::Value *Config::findAny(StringRef key) const {
+  return findIn(object, show(key));
+}
+
 const llvm::json::Value *Config::find(StringRef key) const {
-  const llvm::json::Value *value = object.get(key);
+  const llvm::json::Value *value = findAny(key);
   return value && value->kind() != llvm::json::Value::Null ? value : nullptr;
 }
 
@@ -100,11 +142,15 @@ StringRef Config::nameOf(ArrayRef<StringRef> names) const {
   for (StringRef name : names)
     if (find(name))
       return name;
-  return names.front();
+  return names.empty() ? StringRef() : names.front();
+}
+
+std::string Config::show(StringRef key) const {
+  return root.empty() ? key.str() : concat(root, ".", key.str());
 }
 
 std::string Config::where(StringRef key) const {
-  auto it = lines.find(key);
+  auto it = lines.find(show(key));
   return it == lines.end() ? path : concat(path, ":", it->second);
 }
 
@@ -119,10 +165,29 @@ static std::string quote(const llvm::json::Value &value) {
 
 static Status wrongType(const Config &config, StringRef key,
                         const llvm::json::Value &value, const char *type) {
-  return Status::error(204, concat("'", key.str(), "' must be ", type,
+  return Status::error(204, concat("'", config.show(key), "' must be ", type,
                                    ", but is ", quote(value)))
       .at(config.where(key))
       .fix("restore the value that the model was published with");
+}
+
+static Status missing(const std::string &path, const std::string &names) {
+  return Status::error(203, concat("config.json has no key ", names))
+      .at(path)
+      .because("models of this family cannot be read without it")
+      .fix("restore config.json as the model was published with");
+}
+
+Status Config::enter(StringRef key) {
+  if (key.empty())
+    return {};
+  const llvm::json::Value *value = find(key);
+  if (!value)
+    return missing(path, concat("'", show(key), "'"));
+  if (!value->getAsObject())
+    return wrongType(*this, key, *value, "an object");
+  root = show(key);
+  return {};
 }
 
 template <typename T>
@@ -140,9 +205,9 @@ Config::getAs(const Setting<T> &setting, const char *type,
     if (!converted)
       return wrongType(*this, name, *value, type);
     if (result && *result != *converted)
-      return Status::error(205, concat("'", name.str(), "' is ",
+      return Status::error(205, concat("'", show(name), "' is ",
                                        print(*converted), ", but '",
-                                       first.str(), "' is ", print(*result)))
+                                       show(first), "' is ", print(*result)))
           .at(where(name))
           .because("both are names of the same value")
           .fix("remove the wrong one");
@@ -154,13 +219,10 @@ Config::getAs(const Setting<T> &setting, const char *type,
     return *result;
   if (setting.fallback)
     return *setting.fallback;
-  std::string names = concat("'", setting.names.front().str(), "'");
+  std::string names = concat("'", show(setting.names.front()), "'");
   for (StringRef name : ArrayRef<StringRef>(setting.names).drop_front())
-    names += concat(" or '", name.str(), "'");
-  return Status::error(203, concat("config.json has no key ", names))
-      .at(path)
-      .because("models of this family cannot be read without it")
-      .fix("restore config.json as the model was published with");
+    names += concat(" or '", show(name), "'");
+  return missing(path, names);
 }
 
 StatusOr<int64_t> Config::get(const Int &setting, int64_t min,
@@ -174,7 +236,7 @@ StatusOr<int64_t> Config::get(const Int &setting, int64_t min,
   if (value >= min && value <= max)
     return value;
   StringRef key = nameOf(setting.names);
-  return Status::error(205, concat("'", key.str(), "' is ", value))
+  return Status::error(205, concat("'", show(key), "' is ", value))
       .at(where(key))
       .because(concat("it must be at least ", min, " and at most ", max))
       .fix("restore the value that the model was published with");
@@ -222,4 +284,19 @@ StatusOr<std::vector<int64_t>> Config::getList(StringRef key) const {
     result.push_back(*integer);
   }
   return result;
+}
+
+StatusOr<std::string> Config::getWord(StringRef key, StringRef fallback) const {
+  const llvm::json::Value *value = findAny(key);
+  if (!value)
+    return fallback.str();
+  std::string text;
+  if (std::optional<StringRef> string = value->getAsString()) {
+    if (llvm::all_of(*string, llvm::isPrint))
+      return string->str();
+  } else if (!value->getAsObject() && !value->getAsArray()) {
+    llvm::raw_string_ostream(text) << *value;
+    return text;
+  }
+  return wrongType(*this, key, *value, "a plain string or a number");
 }

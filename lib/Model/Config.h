@@ -20,12 +20,17 @@ using moert::Status;
 using moert::StatusOr;
 
 /// The top-level object of a config.json, which may say anything: every access
-/// checks that the key is there and has the type asked for.
+/// checks that the key is there and has the type asked for. A key `a.b` is the
+/// key b of the object under a.
 class Config {
 public:
   /// MOE0010 without such a directory, MOE0202 when its config.json is missing,
   /// unreadable, or no JSON object.
   static StatusOr<Config> read(StringRef directory);
+
+  /// From now on keys are those of the object under `key`; nothing when empty.
+  /// MOE0203 when the key is missing, MOE0204 when it is no object.
+  Status enter(StringRef key);
 
   /// The value of a setting. MOE0203 when its key is missing, MOE0204 when it
   /// has another type, MOE0205 when an integer is outside [min, max] or two
@@ -36,6 +41,9 @@ public:
   StatusOr<std::string> get(const Text &setting) const;
   /// A list of integers; empty when the key is absent, null or empty.
   StatusOr<std::vector<int64_t>> getList(StringRef key) const;
+  /// A string, number or truth value as text; "null" for null, `fallback` when
+  /// the key is absent. MOE0204 for anything else.
+  StatusOr<std::string> getWord(StringRef key, StringRef fallback) const;
 
   /// The value of a key, null when it is absent or null.
   const llvm::json::Value *find(StringRef key) const;
@@ -43,6 +51,8 @@ public:
   StringRef nameOf(ArrayRef<StringRef> names) const;
   /// "DIR/config.json:7", the line of a key; without a line when it has none.
   std::string where(StringRef key) const;
+  /// A key as messages show it: from the outermost object on.
+  std::string show(StringRef key) const;
   const std::string &getPath() const { return path; }
 
 private:
@@ -51,9 +61,14 @@ private:
                     std::optional<T> (*convert)(const llvm::json::Value &),
                     std::string (*print)(const T &)) const;
 
+  /// The value of a key, null when it is absent.
+  const llvm::json::Value *findAny(StringRef key) const;
+
   std::string path;
   llvm::json::Object object;
-  /// Line of each top-level key.
+  /// What `enter` was called with.
+  std::string root;
+  /// Line of each key that is not in a list.
   llvm::StringMap<int64_t> lines;
 };
 

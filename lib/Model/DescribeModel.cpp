@@ -19,25 +19,23 @@ using namespace mlir::moe;
 using namespace mlir::moe::model;
 using moert::concat;
 
-/// Far above every model there is; products of two of them fit 63 bits.
-static constexpr int64_t maxChannels = 1 << 24;
-static constexpr int64_t maxCount = 1 << 16;
-
-/// "'a', 'b', 'c'".
-template <typename RangeT> static std::string quoteAll(const RangeT &names) {
+std::string model::quoteAll(ArrayRef<StringRef> names) {
   std::string text;
   for (StringRef name : names)
     text += concat(text.empty() ? "'" : ", '", name.str(), "'");
   return text;
 }
 
-static Status unsupported(const Config &config, StringRef key, std::string what,
+Status model::unsupported(const Config &config, StringRef key, std::string what,
                           std::string because, std::string fix) {
   return Status::error(207, std::move(what))
-      .at(config.where(key))
+      .at(key.empty() ? config.getPath() : config.where(key))
       .because(std::move(because))
       .fix(std::move(fix));
 }
+
+static constexpr char useDialect[] =
+    "describe the block in the moe dialect and compile the .mlir file";
 
 static StatusOr<const Family *> readFamily(const Config &config) {
   MOE_ASSIGN_OR_RETURN(std::string type, config.get(Text{{"model_type"}, {}}));
@@ -51,57 +49,69 @@ static StatusOr<const Family *> readFamily(const Config &config) {
            "or add a row to the table of families");
 }
 
+static const Text dtypeSetting{{"dtype", "torch_dtype"}, {}};
+
 static StatusOr<moert::DType> readDType(const Config &config) {
-  Text setting{{"dtype", "torch_dtype"}, {}};
-  MOE_ASSIGN_OR_RETURN(std::string name, config.get(setting));
+  MOE_ASSIGN_OR_RETURN(std::string name, config.get(dtypeSetting));
   if (name == "float32")
     return moert::DType::F32;
   if (name == "bfloat16")
     return moert::DType::BF16;
-  return unsupported(config, config.nameOf(setting.names),
+  return unsupported(config, config.nameOf(dtypeSetting.names),
                      concat("models of type '", name, "' are not supported"),
                      "the types supported are 'bfloat16' and 'float32'",
                      "convert the checkpoint and its config.json to bfloat16");
 }
 
-/// What no field of the description can express.
-static Status checkFacts(const Config &config, const ImportedModel &model) {
-  if (const llvm::json::Value *value = config.find("quantization_config")) {
-    std::string method = "of an unknown method";
-    if (const llvm::json::Object *object = value->getAsObject())
-      if (std::optional<StringRef> text = object->getString("quant_method");
-          text && llvm::all_of(*text, llvm::isPrint))
-        method = concat("of method '", text->str(), "'");
-    return unsupported(
-        config, "quantization_config",
-        concat("quantised weights ", method, " are not supported"),
-        "only bfloat16 and float32 weights can be imported",
-        "use the unquantised checkpoint, or convert it to "
-        "bfloat16 and remove 'quantization_config'");
-  }
-  for (const Fact &fact : model.family->facts) {
+/// Applies what the keys with few meanings say.
+static Status makeChoices(const Config &config, Family &family) {
+  // A copy: options may change the family.
+  const std::vector<Choice> choices = family.choices;
+  for (const Choice &choice : choices) {
     MOE_ASSIGN_OR_RETURN(std::string value,
-                         config.get(Text{{fact.key}, fact.value.str()}));
-    if (value != fact.value)
+                         config.getWord(choice.key, choice.fallback));
+    auto option =
+        llvm::find_if(choice.options, [&](const Choice::Option &option) {
+          return option.value == value;
+        });
+    if (option == choice.options.end()) {
+      SmallVector<StringRef> known;
+      for (const Choice::Option &option : choice.options)
+        known.push_back(option.value);
       return unsupported(
-          config, fact.key, concat("'", fact.key.str(), "' is '", value, "'"),
-          concat("models of type '", model.family->modelType.str(),
-                 "' are known with '", fact.value.str(), "' only"),
-          "describe the block in the moe dialect and compile the .mlir file");
+          config, choice.key,
+          concat("'", config.show(choice.key), "' is '", value, "'"),
+          concat("models of type '", family.modelType.str(),
+                 "' are known with ", quoteAll(known), " only"),
+          useDialect);
+    }
+    if (option->apply)
+      option->apply(family);
   }
+  return {};
+}
+
+static Status readActivation(const Config &config, ImportedModel &model) {
+  const Family &family = *model.family;
+  if (family.gating == Gating::Clamped) {
+    model.activation = "swiglu_clamped";
+    MOE_ASSIGN_OR_RETURN(model.alpha, config.get(family.alpha));
+    MOE_ASSIGN_OR_RETURN(model.limit, config.get(family.limit));
+    return {};
+  }
+  MOE_ASSIGN_OR_RETURN(model.activation, config.get(family.activation));
   if (findActivation(model.activation))
     return {};
   SmallVector<StringRef> names;
   for (const Activation &activation : getActivations())
     names.append(activation.names.begin(), activation.names.end());
   return unsupported(
-      config, config.nameOf(model.family->activation.names),
+      config, config.nameOf(family.activation.names),
       concat("activation '", model.activation, "' is not supported"),
-      concat("the activations supported are ", quoteAll(names)),
-      "describe the block in the moe dialect and compile the .mlir file");
+      concat("the activations supported are ", quoteAll(names)), useDialect);
 }
 
-static Status contradiction(const Config &config, StringRef key,
+Status model::contradiction(const Config &config, StringRef key,
                             std::string what, std::string because) {
   return Status::error(205, std::move(what))
       .at(config.where(key))
@@ -109,70 +119,62 @@ static Status contradiction(const Config &config, StringRef key,
       .fix("restore the value that the model was published with");
 }
 
-static Status readRouter(const Config &config, ImportedModel &model) {
-  const Family &family = *model.family;
-  const Router &router = family.router;
-  int64_t experts = model.experts;
-  MOE_ASSIGN_OR_RETURN(model.topK, config.get(family.topK, 1, maxCount));
-  if (model.topK > experts) {
-    StringRef key = config.nameOf(family.topK.names);
-    return contradiction(config, key,
-                         concat("'", key.str(), "' is ", model.topK,
-                                ", but there are ", experts, " experts"),
-                         "a token cannot visit more experts than there are");
+/// Appends the MoE layers of a stack, and their blocks.
+static Status readStack(const Config &config, const Stack &stack,
+                        ImportedModel &model) {
+  const Placement &placement = stack.placement;
+  MOE_ASSIGN_OR_RETURN(int64_t layers, config.get(stack.layers, 1, maxCount));
+  MOE_ASSIGN_OR_RETURN(int64_t width, config.get(stack.width, 1, maxChannels));
+  std::vector<int64_t> chosen;
+  if (!placement.listed.empty() && config.find(placement.listed)) {
+    MOE_ASSIGN_OR_RETURN(chosen, config.getList(placement.listed));
+    llvm::sort(chosen);
+    chosen.erase(llvm::unique(chosen), chosen.end());
+    if (!chosen.empty() && (chosen.front() < 0 || chosen.back() >= layers)) {
+      int64_t wrong = chosen.front() < 0 ? chosen.front() : chosen.back();
+      return contradiction(
+          config, placement.listed,
+          concat("'", config.show(placement.listed), "' names layer ", wrong),
+          concat("the layers are 0 to ", layers - 1));
+    }
+  } else {
+    MOE_ASSIGN_OR_RETURN(int64_t first,
+                         config.get(placement.first, 0, maxCount));
+    MOE_ASSIGN_OR_RETURN(int64_t every,
+                         config.get(placement.every, 1, maxCount));
+    MOE_ASSIGN_OR_RETURN(
+        int64_t phase,
+        config.get(placement.phase, placement.phase.names.empty() ? -1 : 0,
+                   placement.phase.names.empty() ? maxCount : every - 1));
+    MOE_ASSIGN_OR_RETURN(std::vector<int64_t> dense,
+                         config.getList(placement.dense));
+    llvm::sort(dense);
+    phase = (phase % every + every) % every;
+    for (int64_t i = first; i < layers; ++i)
+      if (i % every == phase && !llvm::binary_search(dense, i))
+        chosen.push_back(i);
   }
-  MOE_ASSIGN_OR_RETURN(model.normalize, config.get(router.normalize));
-  MOE_ASSIGN_OR_RETURN(model.scale, config.get(router.scale));
-  // Routers compute in f32.
-  if (static_cast<float>(model.scale) == 0.0f ||
-      !std::isfinite(static_cast<float>(model.scale))) {
-    StringRef key = config.nameOf(router.scale.names);
-    return contradiction(config, key,
-                         concat("'", key.str(), "' is no usable number"),
-                         "it must be finite and not zero as a float32");
+  for (int64_t index : chosen) {
+    ImportedBlock block;
+    block.stack = &stack;
+    block.layer = model.layers + index;
+    block.index = index;
+    block.width = width;
+    model.moeLayers.push_back(block.layer);
+    model.blocks.push_back(std::move(block));
   }
-  MOE_ASSIGN_OR_RETURN(model.groups, config.get(router.groups, 1, experts));
-  MOE_ASSIGN_OR_RETURN(model.keptGroups,
-                       config.get(router.keptGroups, 1, model.groups));
-  if (model.groups == 1)
-    return {};
-  StringRef key = config.nameOf(router.groups.names);
-  if (experts % model.groups)
-    return contradiction(config, key,
-                         concat("'", key.str(), "' is ", model.groups,
-                                ", which does not divide ", experts,
-                                " experts"),
-                         "all groups have the same number of experts");
-  int64_t perGroup = experts / model.groups;
-  if (router.filter == GroupFilter::Top2Sum && perGroup < 2)
-    return contradiction(config, key,
-                         concat("'", key.str(), "' is ", model.groups, " for ",
-                                experts, " experts"),
-                         "the value of a group is the sum of its two best "
-                         "experts, so a group needs two");
-  key = config.nameOf(router.keptGroups.names);
-  if (model.keptGroups * perGroup < model.topK)
-    return contradiction(
-        config, key, concat("'", key.str(), "' is ", model.keptGroups),
-        concat("that many groups have ", model.keptGroups * perGroup,
-               " experts, but every token visits ", model.topK));
+  model.layers += layers;
   return {};
 }
 
+/// Every MoE layer gets a block.
 static Status readPlacement(const Config &config, ImportedModel &model) {
-  const Placement &placement = model.family->placement;
-  MOE_ASSIGN_OR_RETURN(model.layers,
-                       config.get(model.family->layers, 1, maxCount));
-  MOE_ASSIGN_OR_RETURN(int64_t first, config.get(placement.first, 0, maxCount));
-  MOE_ASSIGN_OR_RETURN(int64_t every, config.get(placement.every, 1, maxCount));
-  MOE_ASSIGN_OR_RETURN(std::vector<int64_t> dense,
-                       config.getList(placement.dense));
-  llvm::sort(dense);
-  for (int64_t i = first; i < model.layers; ++i)
-    if ((i + placement.offset) % every == 0 && !llvm::binary_search(dense, i))
-      model.moeLayers.push_back(i);
-  if (!model.moeLayers.empty())
+  for (const Stack &stack : model.family->stacks)
+    MOE_RETURN_IF_ERROR(readStack(config, stack, model));
+  if (!model.blocks.empty()) {
+    model.width = model.blocks.front().width;
     return {};
+  }
   return Status::error(208, "the model has no MoE layer")
       .at(config.getPath())
       .because(concat("by its placement rule all ", model.layers,
@@ -180,16 +182,45 @@ static Status readPlacement(const Config &config, ImportedModel &model) {
       .fix("name the directory of a Mixture-of-Experts model");
 }
 
-/// Fills `blocks` with the layers asked for.
+/// The number of experts, of each MoE layer in turn.
+static Status readExperts(const Config &config, ImportedModel &model) {
+  const Family &family = *model.family;
+  MOE_ASSIGN_OR_RETURN(model.identityExperts,
+                       config.get(family.identityExperts, 0, maxCount));
+  StringRef key = config.nameOf(family.experts.names);
+  const llvm::json::Value *value = config.find(key);
+  if (!family.listsExperts || !value || !value->getAsArray()) {
+    MOE_ASSIGN_OR_RETURN(int64_t experts,
+                         config.get(family.experts, 1, maxCount));
+    model.experts.assign(model.blocks.size(), experts);
+  } else {
+    MOE_ASSIGN_OR_RETURN(model.experts, config.getList(key));
+    if (model.experts.size() == 1)
+      model.experts.assign(model.blocks.size(), model.experts.front());
+    if (model.experts.size() != model.blocks.size())
+      return contradiction(config, key,
+                           concat("'", config.show(key), "' has ",
+                                  model.experts.size(), " numbers for ",
+                                  model.blocks.size(), " MoE layers"),
+                           "it must have one number, or one for each of them");
+    for (int64_t experts : model.experts)
+      if (experts < 1 || experts > maxCount)
+        return contradiction(
+            config, key,
+            concat("'", config.show(key), "' names ", experts, " experts"),
+            concat("it must be at least 1 and at most ", maxCount));
+  }
+  for (auto [block, experts] : llvm::zip(model.blocks, model.experts))
+    block.experts = experts;
+  return {};
+}
+
+/// Leaves the blocks of the layers asked for.
 static Status chooseLayers(const Config &config, ImportedModel &model,
                            const ImportOptions &options) {
-  std::vector<int64_t> chosen = model.moeLayers;
-  if (options.layers) {
-    chosen.assign(options.layers->begin(), options.layers->end());
-    llvm::sort(chosen);
-    chosen.erase(llvm::unique(chosen), chosen.end());
-  }
-  for (int64_t layer : chosen) {
+  if (!options.layers)
+    return {};
+  for (int64_t layer : *options.layers) {
     if (!llvm::binary_search(model.moeLayers, layer)) {
       std::string known;
       for (int64_t i : ArrayRef(model.moeLayers).take_front(20))
@@ -201,14 +232,40 @@ static Status chooseLayers(const Config &config, ImportedModel &model,
           .because(concat("the MoE layers of this model are ", known))
           .fix("ask for layers of this list only");
     }
-    model.blocks.push_back({layer, {}});
   }
+  llvm::erase_if(model.blocks, [&](const ImportedBlock &block) {
+    return !llvm::is_contained(*options.layers, block.layer);
+  });
   if (!model.blocks.empty())
     return {};
   return Status::error(208, "no layer to import")
       .at(config.getPath())
       .because("the list of layers is empty")
       .fix("ask for at least one layer, or do not limit the layers");
+}
+
+static Status checkSizes(const Config &config, const ImportedModel &model) {
+  if (model.quantisation &&
+      model.quantisation->encoding == WeightEncoding::Mxfp4)
+    for (auto [size, key] :
+         {std::pair(model.hidden, config.nameOf(model.family->hidden.names)),
+          std::pair(model.width,
+                    config.nameOf(model.family->stacks[0].width.names))})
+      if (size % 32)
+        return contradiction(config, key,
+                             concat("'", config.show(key), "' is ", size),
+                             "32 values of mxfp4 share a scale");
+  uint64_t bytes = moert::byteSize(model.dtype);
+  for (const ImportedBlock &block : model.blocks)
+    if (!moert::shapeBytes({block.experts + model.identityExperts,
+                            2 * block.width, model.hidden},
+                           bytes) ||
+        !moert::shapeBytes({model.sharedWidth, model.hidden}, bytes))
+      return contradiction(config, config.nameOf(model.family->hidden.names),
+                           concat("the experts are too large: ", block.experts,
+                                  " of ", block.width, " x ", model.hidden),
+                           "the size of one weight must fit 63 bits");
+  return {};
 }
 
 /// The last component of a directory however it is written.
@@ -219,19 +276,29 @@ static std::string baseName(StringRef directory) {
   return llvm::sys::path::filename(real).str();
 }
 
-StatusOr<ImportedModel> model::describeModel(const Config &config,
-                                             StringRef directory,
+StatusOr<ImportedModel> model::describeModel(Config config, StringRef directory,
                                              const ImportOptions &options) {
   ImportedModel model;
   model.name = baseName(directory);
-  MOE_ASSIGN_OR_RETURN(model.family, readFamily(config));
+  MOE_ASSIGN_OR_RETURN(const Family *row, readFamily(config));
+  auto chosen = std::make_shared<Family>(*row);
+  model.family = chosen;
+  MOE_ASSIGN_OR_RETURN(model.quantisation, readQuantisation(config, *row));
+  // Beside the object with the settings, or in it.
+  bool isOutside = config.find(config.nameOf(dtypeSetting.names)) != nullptr;
+  if (isOutside) {
+    MOE_ASSIGN_OR_RETURN(model.dtype, readDType(config));
+  }
+  MOE_RETURN_IF_ERROR(config.enter(row->root));
+  if (!isOutside) {
+    MOE_ASSIGN_OR_RETURN(model.dtype, readDType(config));
+  }
+  MOE_RETURN_IF_ERROR(makeChoices(config, *chosen));
   const Family &family = *model.family;
-  MOE_ASSIGN_OR_RETURN(model.dtype, readDType(config));
-  MOE_ASSIGN_OR_RETURN(model.activation, config.get(family.activation));
-  MOE_RETURN_IF_ERROR(checkFacts(config, model));
+  MOE_RETURN_IF_ERROR(readActivation(config, model));
   MOE_ASSIGN_OR_RETURN(model.hidden, config.get(family.hidden, 1, maxChannels));
-  MOE_ASSIGN_OR_RETURN(model.width, config.get(family.width, 1, maxChannels));
-  MOE_ASSIGN_OR_RETURN(model.experts, config.get(family.experts, 1, maxCount));
+  MOE_RETURN_IF_ERROR(readPlacement(config, model));
+  MOE_RETURN_IF_ERROR(readExperts(config, model));
   MOE_RETURN_IF_ERROR(readRouter(config, model));
   if (family.shared.kind != SharedKind::None) {
     MOE_ASSIGN_OR_RETURN(int64_t width,
@@ -240,15 +307,7 @@ StatusOr<ImportedModel> model::describeModel(const Config &config,
                          config.get(family.shared.count, 0, maxCount));
     model.sharedWidth = width * count;
   }
-  uint64_t bytes = moert::byteSize(model.dtype);
-  if (!moert::shapeBytes({model.experts, 2 * model.width, model.hidden},
-                         bytes) ||
-      !moert::shapeBytes({model.sharedWidth, model.hidden}, bytes))
-    return contradiction(config, config.nameOf(family.hidden.names),
-                         concat("the experts are too large: ", model.experts,
-                                " of ", model.width, " x ", model.hidden),
-                         "the size of one weight must fit 63 bits");
-  MOE_RETURN_IF_ERROR(readPlacement(config, model));
+  MOE_RETURN_IF_ERROR(checkSizes(config, model));
   MOE_RETURN_IF_ERROR(chooseLayers(config, model, options));
   return model;
 }

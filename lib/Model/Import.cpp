@@ -21,7 +21,7 @@ static StatusOr<ImportedModel> readModel(StringRef directory,
                                          const ImportOptions &options) {
   MOE_ASSIGN_OR_RETURN(Config config, Config::read(directory));
   MOE_ASSIGN_OR_RETURN(ImportedModel model,
-                       describeModel(config, directory, options));
+                       describeModel(std::move(config), directory, options));
   MOE_ASSIGN_OR_RETURN(std::shared_ptr<const moert::Checkpoint> checkpoint,
                        moert::Checkpoint::open(directory.str()));
   MOE_RETURN_IF_ERROR(bindTensors(model, *checkpoint));

@@ -15,8 +15,23 @@
 #include "moert/Format/Safetensors.h"
 
 #include <array>
+#include <memory>
 
 namespace mlir::moe::model {
+
+/// Far above every model there is; products of two of them fit 63 bits.
+constexpr int64_t maxChannels = 1 << 24;
+constexpr int64_t maxCount = 1 << 16;
+
+/// How `quantization_config` says that matrices of experts are stored: a tensor
+/// `name` is `name` + `codes`, with scales in `name` + `scales`.
+struct Quantisation {
+  std::string method;
+  WeightEncoding encoding;
+  StringRef codes, scales;
+  /// Rows and columns that share a scale, of fp8_block.
+  std::array<int64_t, 2> block = {0, 0};
+};
 
 /// A `moe.weight` to be.
 struct ImportedWeight {
@@ -28,15 +43,28 @@ struct ImportedWeight {
   /// With a range in braces where there is one source per expert.
   std::string source;
   bool stack = false;
+  bool transpose = false;
   /// Dimension, begin, end, step, extent of the source.
   std::optional<std::array<int64_t, 5>> split;
+  std::optional<WeightEncoding> encoding;
+  /// Names of the scales, like `source`; empty without encoding.
+  std::string scales;
+  /// Empty where the op has none.
+  std::vector<int64_t> block, stored;
 };
 
 /// One MoE block: what differs between the layers of a model.
 struct ImportedBlock {
-  int64_t layer;
+  const Stack *stack = nullptr;
+  /// Among the layers of all stacks, and of its own.
+  int64_t layer = 0, index = 0;
+  int64_t width = 0, experts = 0;
   std::vector<ImportedWeight> weights;
 
+  /// "layers.1", what its function and weights are called.
+  std::string getName() const {
+    return moert::concat(stack->name.str(), ".", index);
+  }
   const ImportedWeight *find(Role role) const {
     for (const ImportedWeight &weight : weights)
       if (weight.role == role)
@@ -45,18 +73,34 @@ struct ImportedBlock {
   }
 };
 
+/// The clause `capacity` as read.
+struct ImportedCapacity {
+  CapacityKind kind;
+  double factor = 0.0;
+  int64_t slots = 1, minimum = 1, multiple = 1;
+};
+
 /// A whole model. All sizes are checked: products of them fit.
 struct ImportedModel {
-  const Family *family = nullptr;
+  /// The row with the choices of config.json applied. Blocks point into it.
+  std::shared_ptr<const Family> family;
   std::string name;
   moert::DType dtype = moert::DType::F32;
+  std::optional<Quantisation> quantisation;
   std::string activation;
-  int64_t layers = 0, hidden = 0, width = 0, experts = 0, topK = 0;
+  double alpha = 0.0, limit = 0.0;
+  int64_t layers = 0, hidden = 0, topK = 0;
+  /// Experts of the MoE layers in turn, without identity experts.
+  std::vector<int64_t> experts;
+  int64_t identityExperts = 0;
+  /// Of the first MoE layer.
+  int64_t width = 0;
   int64_t groups = 1, keptGroups = 1;
   /// 0 without shared experts.
   int64_t sharedWidth = 0;
   bool normalize = false;
-  double scale = 1.0;
+  double scale = 1.0, jitter = 0.0, keepBound = 0.0;
+  std::optional<ImportedCapacity> capacity;
   /// All MoE layers in ascending order, imported or not.
   std::vector<int64_t> moeLayers;
   /// The imported ones, in ascending order.
@@ -64,8 +108,25 @@ struct ImportedModel {
 };
 
 /// Understands config.json. The blocks have no weights yet.
-StatusOr<ImportedModel> describeModel(const Config &config, StringRef directory,
+StatusOr<ImportedModel> describeModel(Config config, StringRef directory,
                                       const ImportOptions &options);
+
+/// What `quantization_config` says; nothing when there is none. MOE0207 for a
+/// method that the family's weights cannot be read with.
+StatusOr<std::optional<Quantisation>> readQuantisation(const Config &config,
+                                                       const Family &family);
+
+/// What the policy says. Needs the numbers of experts.
+Status readRouter(const Config &config, ImportedModel &model);
+
+/// MOE0205: a value that no model can have.
+Status contradiction(const Config &config, StringRef key, std::string what,
+                     std::string because);
+/// MOE0207.
+Status unsupported(const Config &config, StringRef key, std::string what,
+                   std::string because, std::string fix);
+/// "'a', 'b', 'c'".
+std::string quoteAll(ArrayRef<StringRef> names);
 
 /// Finds the tensors of every block and checks their shapes and types.
 /// MOE0206 with the first problems and their number.
@@ -89,6 +150,10 @@ const Activation *findActivation(StringRef name);
 
 /// 1 / (1 + exp(-x)) on a scalar of f32.
 Value buildSigmoid(OpBuilder &builder, Location loc, Value x);
+
+/// Gating::Clamped on scalars of f32.
+Value buildClamped(OpBuilder &builder, Location loc, Value gate, Value up,
+                   double alpha, double limit);
 
 } // namespace mlir::moe::model
 

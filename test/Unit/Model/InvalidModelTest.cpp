@@ -219,8 +219,11 @@ TEST_F(InvalidModel, UnknownFamily) {
   expectError(
       "error[MOE0201]: model type 'llama' is not known\n"
       " --> DIR/config.json:5\n"
-      "because the families known are 'deepseek_v3', 'mixtral', 'olmoe', "
-      "'qwen2_moe', 'qwen3_moe'\n"
+      "because the families known are 'dbrx', 'deepseek', 'deepseek_v2', "
+      "'deepseek_v3', 'deepspeed_moe', 'gpt_oss', 'grok-1', 'gshard', 'jamba', "
+      "'jetmoe', 'limoe', 'llama4', 'llama4_text', 'longcat_flash', 'mixtral', "
+      "'nllb-moe', 'olmoe', 'phimoe', 'qwen2_moe', 'qwen3_moe', 'qwen3_next', "
+      "'switch_transformers', 'vmoe'\n"
       "fix: describe the block in the moe dialect and compile the .mlir file, "
       "or add a row to the table of families");
 }
@@ -344,11 +347,12 @@ TEST_F(InvalidDeepseek, UnknownRoutingRule) {
 }
 
 TEST_F(InvalidModel, Quantised) {
-  dir.set("quantization_config", "{\"quant_method\": \"fp8\"}");
+  dir.set("quantization_config", "{\"quant_method\": \"gptq\"}");
   expectError(
-      "error[MOE0207]: quantised weights of method 'fp8' are not supported\n"
+      "error[MOE0207]: quantised weights of method 'gptq' are not supported\n"
       " --> DIR/config.json:9\n"
-      "because only bfloat16 and float32 weights can be imported\n"
+      "because beside bfloat16 and float32, the weights of this family can be "
+      "imported with the method 'fp8' only\n"
       "fix: use the unquantised checkpoint, or convert it to bfloat16 and "
       "remove 'quantization_config'");
 }
@@ -359,7 +363,8 @@ TEST_F(InvalidModel, QuantisedSomehow) {
       "error[MOE0207]: quantised weights of an unknown method are not "
       "supported\n"
       " --> DIR/config.json:9\n"
-      "because only bfloat16 and float32 weights can be imported\n"
+      "because beside bfloat16 and float32, the weights of this family can be "
+      "imported with the method 'fp8' only\n"
       "fix: use the unquantised checkpoint, or convert it to bfloat16 and "
       "remove 'quantization_config'");
 }
