@@ -59,9 +59,11 @@ static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
   builder.crossRegisterProxies(loops, functions, cgscc, modules);
   llvm::ModulePassManager passes;
   llvm::cantFail(builder.parsePassPipeline(
-      passes, "function(sroa,early-cse<memssa>,instcombine,simplifycfg,"
+      passes, "function(sroa,early-cse<memssa>,"
+              "instcombine<no-verify-fixpoint>,simplifycfg,"
               "loop-mssa(licm),gvn,loop-simplify,lcssa,"
-              "loop(indvars,loop-deletion),instcombine,dse,simplifycfg)"));
+              "loop(indvars,loop-deletion),"
+              "instcombine<no-verify-fixpoint>,dse,simplifycfg)"));
   passes.run(module, modules);
 }
 
