@@ -122,6 +122,73 @@ struct ExpandExp : OpRewritePattern<math::ExpOp> {
   }
 };
 
+/// docs/Numerics.md, "log".
+struct ExpandLog : OpRewritePattern<math::LogOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(math::LogOp op,
+                                PatternRewriter &rewriter) const override {
+    if (!getElementTypeOrSelf(op.getType()).isF32())
+      return rewriter.notifyMatchFailure(op, "not f32");
+    FloatBuilder f(rewriter, op.getLoc(), op.getType());
+    Location loc = op.getLoc();
+    using P = arith::CmpFPredicate;
+    auto add = [&](Value lhs, Value rhs) -> Value {
+      return arith::AddFOp::create(rewriter, loc, lhs, rhs);
+    };
+    Value x = op.getOperand();
+    Value zero = f.constant(0.0f), one = f.constant(1.0f);
+    Value isTiny =
+        arith::CmpFOp::create(rewriter, loc, P::OLT, x,
+                              f.constant(std::numeric_limits<float>::min()));
+    Value scaled = arith::SelectOp::create(rewriter, loc, isTiny,
+                                           f.mul(x, f.constant(0x1p23f)), x);
+    Value bias = arith::SelectOp::create(rewriter, loc, isTiny,
+                                         f.constant(int32_t(126 + 23)),
+                                         f.constant(int32_t(126)));
+
+    // Numbers that are not positive and finite get their results at the end.
+    Value bits = arith::BitcastOp::create(rewriter, loc, f.intType, scaled);
+    Value exponent = arith::SubIOp::create(
+        rewriter, loc,
+        arith::ShRUIOp::create(rewriter, loc, bits, f.constant(int32_t(23))),
+        bias);
+    Value fraction = arith::AndIOp::create(rewriter, loc, bits,
+                                           f.constant(int32_t(0x7fffff)));
+    Value m = arith::BitcastOp::create(
+        rewriter, loc, f.type,
+        arith::OrIOp::create(rewriter, loc, fraction,
+                             f.constant(int32_t(0x3f000000))));
+    Value isLow = arith::CmpFOp::create(rewriter, loc, P::OLT, m,
+                                        f.constant(0.707106769f));
+    Value less =
+        arith::SubIOp::create(rewriter, loc, exponent, f.constant(int32_t(1)));
+    exponent = arith::SelectOp::create(rewriter, loc, isLow, less, exponent);
+    m = arith::SelectOp::create(rewriter, loc, isLow, add(m, m), m);
+    m = arith::SubFOp::create(rewriter, loc, m, one);
+
+    Value z = f.mul(m, m);
+    Value p = f.constant(7.0376836292e-2f);
+    for (float c : {-1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f,
+                    1.4249322787e-1f, -1.6668057665e-1f, 2.0000714765e-1f,
+                    -2.4999993993e-1f, 3.3333331174e-1f})
+      p = f.fma(p, m, f.constant(c));
+    Value y = f.mul(f.mul(m, z), p);
+    Value e = arith::SIToFPOp::create(rewriter, loc, f.type, exponent);
+    y = f.fma(e, f.constant(-2.12194440e-4f), y);
+    y = f.fma(f.constant(-0.5f), z, y);
+    Value result = f.fma(e, f.constant(0.693359375f), add(m, y));
+
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    Value infinity = f.constant(kInfinity);
+    result = f.select(P::OEQ, x, infinity, infinity, result);
+    result = f.select(P::OEQ, x, zero, f.constant(-kInfinity), result);
+    Value nan = f.constant(std::numeric_limits<float>::quiet_NaN());
+    rewriter.replaceOp(op, f.select(P::ULT, x, zero, nan, result));
+    return success();
+  }
+};
+
 /// bf16 to f32: the bits are the upper half.
 struct ExpandExtF : OpRewritePattern<arith::ExtFOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -322,15 +389,16 @@ struct FuseVectorFma : OpRewritePattern<vector::FMAOp> {
 struct ExpandMath : public moe::impl::ExpandMathPassBase<ExpandMath> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
-    patterns.add<ExpandExp, ExpandExtF, ExpandLog10, ExpandRound, ExpandTruncF,
-                 FuseVectorFma>(&getContext());
+    patterns.add<ExpandExp, ExpandExtF, ExpandLog, ExpandLog10, ExpandRound,
+                 ExpandTruncF, FuseVectorFma>(&getContext());
     patterns.add<ExpandClass, WidenNarrow>(&getContext());
     arith::populateCeilFloorDivExpandOpsPatterns(patterns);
     math::populateExpansionPatterns(
         patterns, {"acosh", "asinh", "atanh", "clampf", "cosh", "exp2", "fpowi",
                    "powf", "rsqrt", "sinh", "tan"});
     populateMathPolynomialApproximationPatterns(patterns, [](StringRef name) {
-      return name != math::ExpOp::getOperationName();
+      return name != math::ExpOp::getOperationName() &&
+             name != math::LogOp::getOperationName();
     });
     FrozenRewritePatternSet frozen(std::move(patterns));
     SmallVector<func::FuncOp> funcs;

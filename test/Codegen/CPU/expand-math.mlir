@@ -23,6 +23,26 @@ func.func @exp(%x: vector<16xf32>) -> vector<16xf32> {
   return %y : vector<16xf32>
 }
 
+// docs/Numerics.md, log: subnormal numbers are scaled, the exponent is read from
+// the bits, nine coefficients, and the logarithm of two in two parts.
+// CHECK-LABEL: func.func @log(
+// CHECK-SAME: %[[X:.*]]: vector<16xf32>
+// CHECK-DAG: arith.constant dense<0.707106769> : vector<16xf32>
+// CHECK-DAG: arith.constant dense<-2.12194442E-4> : vector<16xf32>
+// CHECK-DAG: arith.constant dense<0.693359375> : vector<16xf32>
+// CHECK: arith.mulf %[[X]], %{{.*}} : vector<16xf32>
+// CHECK: arith.shrui
+// CHECK-COUNT-8: math.fma
+// CHECK: arith.sitofp
+// CHECK-COUNT-3: math.fma
+// CHECK-NOT: math.log
+// CHECK: arith.cmpf ult, %[[X]], %{{.*}}
+// CHECK: return
+func.func @log(%x: vector<16xf32>) -> vector<16xf32> {
+  %y = math.log %x : vector<16xf32>
+  return %y : vector<16xf32>
+}
+
 // bf16 is the upper half of f32.
 // CHECK-LABEL: func.func @widen(
 // CHECK: %[[BITS:.*]] = arith.bitcast %{{.*}} : vector<16xbf16> to vector<16xi16>
