@@ -24,17 +24,24 @@ static std::unique_ptr<Kernels> compile(const std::string &source) {
   return kernels;
 }
 
-/// `perToken` different ids of each token: sorted, or in any order.
+/// `perToken` different ids of each token: sorted, or in any order. With
+/// `gaps` some are -1, the last ones when sorted.
 static std::vector<int32_t> randomIds(Random &random, int64_t tokens,
                                       int64_t perToken, int64_t experts,
-                                      bool sorted) {
+                                      bool sorted, bool gaps = false) {
   std::vector<int32_t> ids, all(experts);
   std::iota(all.begin(), all.end(), 0);
   for (int64_t t = 0; t < tokens; ++t) {
     std::shuffle(all.begin(), all.end(), random);
+    std::vector<int32_t> own(all.begin(), all.begin() + perToken);
     if (sorted)
-      std::sort(all.begin(), all.begin() + perToken);
-    ids.insert(ids.end(), all.begin(), all.begin() + perToken);
+      std::sort(own.begin(), own.end());
+    if (gaps && sorted)
+      std::fill(own.end() - random() % (perToken + 1), own.end(), -1);
+    else if (gaps)
+      for (int32_t &id : own)
+        id = random() % 3 ? id : -1;
+    ids.insert(ids.end(), own.begin(), own.end());
   }
   return ids;
 }
@@ -59,9 +66,10 @@ TEST(GroupRows, FiveLists) {
     std::string name;
     int64_t experts, perToken;
     bool given;
-  } cases[] = {{"g5", 5, 3, false}, {"g5_given", 5, 3, true},
-               {"g1", 1, 1, false}, {"g256", 256, 8, false},
-               {"all", 6, 6, true}, {"g64_given", 64, 8, true}};
+  } cases[] = {{"g5", 5, 3, false},     {"g5_given", 5, 3, true},
+               {"g1", 1, 1, false},     {"g256", 256, 8, false},
+               {"all", 6, 6, true},     {"g64_given", 64, 8, true},
+               {"g1_given", 1, 1, true}};
   std::string source;
   for (const Case &c : cases)
     source += groupKernel(c.name, c.experts, c.perToken, c.given);
@@ -69,16 +77,17 @@ TEST(GroupRows, FiveLists) {
   ASSERT_TRUE(kernels);
   Random random(3);
   for (const Case &c : cases)
-    for (int64_t tokens : {0, 1, 2, 17, 333}) {
+    for (int64_t tokens : {0, 1, 2, 17, 333, 334}) {
+      bool gaps = tokens % 2 == 0;
       std::vector<int32_t> ids =
-          randomIds(random, tokens, c.perToken, c.experts, !c.given);
+          randomIds(random, tokens, c.perToken, c.experts, !c.given, gaps);
       std::vector<float> weights = randomValues(random, ids.size());
       Lists expected = groupRows(ids, weights, tokens, c.perToken, c.experts);
       forEveryWay(*kernels, c.name, [&](int level, int workers, bool back) {
         SCOPED_TRACE(std::to_string(tokens) + " tokens");
-        Buffer<int32_t> eo(c.experts + 1), rt(ids.size()), to(tokens + 1),
-            tr(ids.size());
-        Buffer<float> rw(ids.size());
+        size_t rows = expected.rowToken.size();
+        Buffer<int32_t> eo(c.experts + 1), rt(rows), to(tokens + 1), tr(rows);
+        Buffer<float> rw(rows);
         EXPECT_EQ(kernels->run(c.name, level, workers,
                                {Buffer<int32_t>(ids), Buffer<float>(weights),
                                 eo, rt, rw, to, tr, tokens},
@@ -100,8 +109,8 @@ TEST(GroupRows, BadIdsGiveStatusAndNoRows) {
   Random random(4);
   // Out of range on both sides, repeated next to each other and apart.
   std::vector<std::vector<int32_t>> bad = {
-      {0, 5, 1}, {-1, 2, 3},        {2, 2, 4},
-      {4, 1, 4}, {INT32_MIN, 0, 1}, {INT32_MAX, 0, 1}};
+      {0, 5, 1},  {-2, 2, 3},        {2, 2, 4},        {4, 1, 4},
+      {4, -1, 4}, {INT32_MIN, 0, 1}, {INT32_MAX, 0, 1}};
   for (const std::vector<int32_t> &triple : bad)
     for (int64_t where : {0, 3, 16}) {
       int64_t tokens = 17;

@@ -29,7 +29,7 @@ public:
       : op(op), experts(op.getExperts()), perToken(op.getPerToken()),
         cursors(ctx.allocScratch(ctx.b.getI32Type(), experts)) {}
 
-  /// Whether an id is out of range or repeats in its token, i1.
+  /// Whether an id is out of range (-1 is no pair) or repeats in its token, i1.
   Value emitCheck(ImplicitLocOpBuilder &b);
   void emitLists(ImplicitLocOpBuilder &b);
   /// Lists without any row.
@@ -49,6 +49,17 @@ private:
     Value next = arith::AddIOp::create(b, old, i32Constant(b, 1));
     memref::StoreOp::create(b, next, list, index);
     return arith::IndexCastOp::create(b, b.getIndexType(), old);
+  }
+
+  /// Calls `body` with the id of a pair as index, unless it is no pair.
+  void ifPair(ImplicitLocOpBuilder &b, Value pair,
+              function_ref<void(ImplicitLocOpBuilder &, Value)> body) {
+    Value id = memref::LoadOp::create(b, op.getIds(), pair);
+    Value is = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, id,
+                                     i32Constant(b, 0));
+    ifThen(b, is, [&](ImplicitLocOpBuilder &b) {
+      body(b, arith::IndexCastOp::create(b, b.getIndexType(), id));
+    });
   }
 
   KernelGroupRowsOp op;
@@ -83,8 +94,9 @@ Value GroupRows::emitCheck(ImplicitLocOpBuilder &b) {
         },
         [&](OpBuilder &nested, Location loc) {
           ImplicitLocOpBuilder b(loc, nested);
-          Value yes = arith::ConstantOp::create(b, b.getBoolAttr(true));
-          scf::YieldOp::create(b, yes);
+          Value isBad = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, id,
+                                              i32Constant(b, -1));
+          scf::YieldOp::create(b, isBad);
         });
     return check.getResult(0);
   };
@@ -113,7 +125,9 @@ void GroupRows::emitLists(ImplicitLocOpBuilder &b) {
   // Count, then turn the counts into offsets and cursors.
   fill(b, cursors, numExperts, 0);
   forRange(b, zero, pairs, 1, [&](ImplicitLocOpBuilder &b, Value pair) {
-    postIncrement(b, cursors, loadIndex(b, op.getIds(), pair));
+    ifPair(b, pair, [&](ImplicitLocOpBuilder &b, Value id) {
+      postIncrement(b, cursors, id);
+    });
   });
   memref::StoreOp::create(b, i32Constant(b, 0), op.getExpertOffsets(), zero);
   forRange(b, zero, numExperts, 1, i32Constant(b, 0),
@@ -127,36 +141,45 @@ void GroupRows::emitLists(ImplicitLocOpBuilder &b) {
              return SmallVector<Value>{end};
            });
 
-  // Pairs to rows. Ids that were selected here ascend within a token, so the
-  // rows of a token do as well.
+  // Pairs to rows. The end of each token's rows counts them as it goes. Ids
+  // that were selected here ascend within a token, so its rows do as well.
+  memref::StoreOp::create(b, i32Constant(b, 0), op.getTokenOffsets(), zero);
   forRange(b, zero, tokens, 1, [&](ImplicitLocOpBuilder &b, Value token) {
     Value first = multiplyAdd(b, token, perToken, zero);
-    storeIndex(b, first, op.getTokenOffsets(), token);
+    Value next = arith::AddIOp::create(b, token, one);
+    Value begin = memref::LoadOp::create(b, op.getTokenOffsets(), token);
+    memref::StoreOp::create(b, begin, op.getTokenOffsets(), next);
     forRange(b, zero, k, 1, [&](ImplicitLocOpBuilder &b, Value j) {
       Value pair = arith::AddIOp::create(b, first, j);
-      Value row = postIncrement(b, cursors, loadIndex(b, op.getIds(), pair));
-      storeIndex(b, token, op.getRowToken(), row);
-      Value weight = memref::LoadOp::create(b, op.getWeights(), pair);
-      memref::StoreOp::create(b, weight, op.getRowWeight(), row);
-      if (!op.getGiven())
-        storeIndex(b, row, op.getTokenRows(), pair);
+      ifPair(b, pair, [&](ImplicitLocOpBuilder &b, Value id) {
+        Value row = postIncrement(b, cursors, id);
+        storeIndex(b, token, op.getRowToken(), row);
+        Value weight = memref::LoadOp::create(b, op.getWeights(), pair);
+        memref::StoreOp::create(b, weight, op.getRowWeight(), row);
+        Value at = postIncrement(b, op.getTokenOffsets(), next);
+        if (!op.getGiven())
+          storeIndex(b, row, op.getTokenRows(), at);
+      });
     });
   });
-  storeIndex(b, pairs, op.getTokenOffsets(), tokens);
   if (!op.getGiven())
     return;
 
   // Given ids stand in any order: hand out the rows in ascending order, with
-  // the token offsets as cursors, which then move on by one token.
-  forRange(b, zero, pairs, 1, [&](ImplicitLocOpBuilder &b, Value row) {
+  // the token offsets as cursors, which then move back by one token.
+  Value rows = loadIndex(b, op.getTokenOffsets(), tokens);
+  forRange(b, zero, rows, 1, [&](ImplicitLocOpBuilder &b, Value row) {
     Value token = loadIndex(b, op.getRowToken(), row);
     storeIndex(b, row, op.getTokenRows(),
                postIncrement(b, op.getTokenOffsets(), token));
   });
-  forRange(b, zero, tokens, 1, [&](ImplicitLocOpBuilder &b, Value token) {
-    storeIndex(b, multiplyAdd(b, token, perToken, zero), op.getTokenOffsets(),
-               token);
-  });
+  forRange(b, zero, tokens, 1, i32Constant(b, 0),
+           [&](ImplicitLocOpBuilder &b, Value token, ValueRange carried) {
+             Value end = memref::LoadOp::create(b, op.getTokenOffsets(), token);
+             memref::StoreOp::create(b, carried[0], op.getTokenOffsets(),
+                                     token);
+             return SmallVector<Value>{end};
+           });
 }
 
 void GroupRows::emitNoRows(ImplicitLocOpBuilder &b) {
