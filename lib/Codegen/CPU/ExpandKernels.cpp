@@ -77,6 +77,13 @@ static LogicalResult expandOp(Operation *op, KernelContext &ctx) {
       .Case(
           [&](KernelRouterLogitsOp op) { return expandRouterLogits(op, ctx); })
       .Case([&](KernelSelectTopkOp op) { return expandSelectTopk(op, ctx); })
+      .Case([&](KernelApplyCapacityOp op) {
+        return expandApplyCapacity(op, ctx);
+      })
+      .Case([&](KernelSelectProductsOp op) {
+        return expandSelectProducts(op, ctx);
+      })
+      .Case([&](KernelChooseRowsOp op) { return expandChooseRows(op, ctx); })
       .Case([&](KernelGroupRowsOp op) { return expandGroupRows(op, ctx); })
       .Case([&](KernelAllRowsOp op) { return expandAllRows(op, ctx); })
       .Case([&](KernelGatherRowsOp op) { return expandGatherRows(op, ctx); })

@@ -96,113 +96,35 @@ float moe_test::specifiedExp(float x) {
   return p * power(first) * power(whole - first);
 }
 
-static float sigmoid(float x) { return 1.0f / (1.0f + specifiedExp(-x)); }
-
-/// A NaN counts as -infinity.
-static float comparable(float key) {
-  return std::isnan(key) ? -std::numeric_limits<float>::infinity() : key;
-}
-
-/// The indices of `keys` in the order of step 3.
-static std::vector<int> order(const std::vector<float> &keys) {
-  std::vector<int> indices(keys.size());
-  for (size_t i = 0; i < keys.size(); ++i)
-    indices[i] = i;
-  std::sort(indices.begin(), indices.end(), [&](int e, int f) {
-    float x = comparable(keys[e]), y = comparable(keys[f]);
-    return x > y || (x == y && e < f);
-  });
-  return indices;
-}
-
-std::vector<Pair> moe_test::route(const std::vector<float> &logits,
-                                  const float *bias, const Policy &policy) {
-  size_t experts = logits.size();
-  std::vector<float> score = logits;
-  if (policy.score == Score::Softmax) {
-    float m = logits[0];
-    for (float l : logits)
-      m = std::isnan(m) || std::isnan(l)
-              ? std::numeric_limits<float>::quiet_NaN()
-              : std::max(m, l);
-    for (float &s : score)
-      s = specifiedExp(s - m);
-    float sum = sixteenLaneSum(score.data(), experts);
-    for (float &s : score)
-      s = s / sum;
-  } else if (policy.score == Score::Sigmoid) {
-    for (float &s : score)
-      s = sigmoid(s);
+float moe_test::specifiedLog(float x) {
+  if (std::isnan(x) || x < 0.0f)
+    return std::numeric_limits<float>::quiet_NaN();
+  if (x == 0.0f)
+    return -std::numeric_limits<float>::infinity();
+  if (std::isinf(x))
+    return x;
+  int e0 = 0, e = 0;
+  if (x < std::numeric_limits<float>::min()) {
+    x = x * 8388608.0f;
+    e0 = -23;
   }
-  std::vector<float> key = score;
-  if (bias)
-    for (size_t e = 0; e < experts; ++e)
-      key[e] += bias[e];
-
-  std::vector<bool> selectable(experts, true);
-  if (policy.filter != Filter::None) {
-    size_t size = experts / policy.groups;
-    std::vector<float> values;
-    for (int64_t g = 0; g < policy.groups; ++g) {
-      std::vector<float> keys(key.begin() + g * size,
-                              key.begin() + (g + 1) * size);
-      std::vector<int> best = order(keys);
-      float value = comparable(keys[best[0]]);
-      if (policy.filter == Filter::Top2Sum)
-        value += comparable(keys[best[1]]);
-      values.push_back(value);
-    }
-    std::vector<int> best = order(values);
-    selectable.assign(experts, false);
-    for (int64_t g = 0; g < policy.keep; ++g)
-      std::fill_n(selectable.begin() + best[g] * size, size, true);
-  }
-
-  std::vector<int> chosen;
-  for (int e : order(key))
-    if (selectable[e] && int64_t(chosen.size()) < policy.topK)
-      chosen.push_back(e);
-
-  std::vector<float> w;
-  auto sum = [&] {
-    float d = w[0];
-    for (size_t j = 1; j < w.size(); ++j)
-      d = d + w[j];
-    return d;
-  };
-  if (policy.softmaxWeights) {
-    float m = logits[chosen[0]];
-    for (int e : chosen)
-      m = std::isnan(m) || std::isnan(logits[e])
-              ? std::numeric_limits<float>::quiet_NaN()
-              : std::max(m, logits[e]);
-    for (int e : chosen)
-      w.push_back(specifiedExp(logits[e] - m));
-    float d = sum();
-    for (float &x : w)
-      x = x / d;
+  float m = std::frexp(x, &e);
+  if (m < 0.707106769f) {
+    e = e - 1;
+    m = (m + m) - 1.0f;
   } else {
-    for (int e : chosen)
-      w.push_back(score[e]);
+    m = m - 1.0f;
   }
-  if (policy.normalize) {
-    float d = sum();
-    if (policy.epsilon != 0.0f)
-      d = d + policy.epsilon;
-    for (float &x : w)
-      x = x / d;
-  }
-  std::vector<Pair> pairs;
-  for (size_t j = 0; j < w.size(); ++j) {
-    if (policy.scale != 1.0f)
-      w[j] = w[j] * policy.scale;
-    if (policy.roundWeights)
-      w[j] = fromBf16(roundToBf16(w[j]));
-    pairs.push_back({chosen[j], w[j]});
-  }
-  std::sort(pairs.begin(), pairs.end(),
-            [](const Pair &a, const Pair &b) { return a.id < b.id; });
-  return pairs;
+  float z = m * m, p = 7.0376836292e-2f;
+  for (float c : {-1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f,
+                  1.4249322787e-1f, -1.6668057665e-1f, 2.0000714765e-1f,
+                  -2.4999993993e-1f, 3.3333331174e-1f})
+    p = std::fmaf(p, m, c);
+  float y = (m * z) * p, f = float(e + e0);
+  y = std::fmaf(f, -2.12194440e-4f, y);
+  y = std::fmaf(-0.5f, z, y);
+  float r = m + y;
+  return std::fmaf(f, 0.693359375f, r);
 }
 
 Lists moe_test::groupRows(const std::vector<int32_t> &ids,

@@ -28,28 +28,7 @@ std::vector<float> fromBf16(const std::vector<uint16_t> &bits);
 float sixteenLaneDot(const float *a, const float *b, int64_t n);
 float sixteenLaneSum(const float *a, int64_t n);
 float specifiedExp(float x);
-
-enum class Score { None, Softmax, Sigmoid };
-enum class Filter { None, Max, Top2Sum };
-
-struct Policy {
-  Score score = Score::Softmax;
-  int64_t groups = 1, keep = 1;
-  Filter filter = Filter::None;
-  int64_t topK = 1;
-  bool softmaxWeights = false, normalize = false;
-  float epsilon = 0.0f, scale = 1.0f;
-  bool roundWeights = false;
-};
-
-struct Pair {
-  int32_t id;
-  float weight;
-};
-
-/// The selected pairs of one token in ascending id; `bias` may be null.
-std::vector<Pair> route(const std::vector<float> &logits, const float *bias,
-                        const Policy &policy);
+float specifiedLog(float x);
 
 /// The five lists of a routing.
 struct Lists {

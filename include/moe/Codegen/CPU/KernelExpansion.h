@@ -60,6 +60,10 @@ private:
 // op cannot be generated, and leaves erasing the op to the caller.
 LogicalResult expandRouterLogits(KernelRouterLogitsOp op, KernelContext &ctx);
 LogicalResult expandSelectTopk(KernelSelectTopkOp op, KernelContext &ctx);
+LogicalResult expandApplyCapacity(KernelApplyCapacityOp op, KernelContext &ctx);
+LogicalResult expandSelectProducts(KernelSelectProductsOp op,
+                                   KernelContext &ctx);
+LogicalResult expandChooseRows(KernelChooseRowsOp op, KernelContext &ctx);
 LogicalResult expandGroupRows(KernelGroupRowsOp op, KernelContext &ctx);
 LogicalResult expandAllRows(KernelAllRowsOp op, KernelContext &ctx);
 LogicalResult expandGatherRows(KernelGatherRowsOp op, KernelContext &ctx);

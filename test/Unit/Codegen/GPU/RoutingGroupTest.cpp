@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "../Numerics.h"
+#include "../RouterNumerics.h"
 #include "GpuHarness.h"
 
 #include "gtest/gtest.h"
@@ -255,42 +255,28 @@ static RouteCase randomRouteCase(Random &random, int number) {
   c.bias = random() % 2;
   Policy &p = c.expected;
   p = Policy();
-  const char *scores[] = {"none", "softmax", "sigmoid"};
   p.score = Score(random() % 3);
-  std::string text = std::string("<score = ") + scores[int(p.score)];
   int64_t selectable = c.experts;
   int64_t groups = pick(1, 2, 3, 4, 6, 8, 30);
   if (groups > 1 && c.experts % groups == 0) {
     int64_t size = c.experts / groups;
     p.groups = groups;
-    p.keep = upTo(groups - 1);
+    p.keepGroups = upTo(groups - 1);
     p.filter = size > 1 && random() % 2 ? Filter::Top2Sum : Filter::Max;
-    text += ", groups = " + std::to_string(groups) + " keep " +
-            std::to_string(p.keep) + " by " +
-            (p.filter == Filter::Max ? "max" : "top2_sum");
-    selectable = p.keep * size;
+    selectable = p.keepGroups * size;
   }
   p.topK = random() % 4 ? upTo(std::min<int64_t>(selectable, 9))
                         : upTo(std::min<int64_t>(selectable, 70));
-  text += ", top_k = " + std::to_string(p.topK);
-  p.softmaxWeights = p.score != Score::Sigmoid && random() % 3 == 0;
-  p.normalize = !p.softmaxWeights && random() % 2;
-  if (p.softmaxWeights)
-    text += ", weights = softmax";
-  if (p.normalize)
-    text += ", normalize";
-  if (p.normalize && random() % 2) {
+  if (p.score != Score::Sigmoid && random() % 3 == 0)
+    p.weights = WeightsFrom::Softmax;
+  p.normalize = p.weights != WeightsFrom::Softmax && random() % 2;
+  if (p.normalize && random() % 2)
     p.epsilon = 1e-20f;
-    text += " epsilon 1.0e-20";
-  }
-  if (random() % 2) {
+  if (random() % 2)
     p.scale = 2.5f;
-    text += ", scale = 2.5";
-  }
-  p.roundWeights = random() % 3 == 0;
-  if (p.roundWeights)
-    text += ", round_weights = bf16";
-  c.policy = text + ">";
+  if (random() % 3 == 0)
+    p.roundWeights = Narrow::BF16;
+  c.policy = p.text();
   return c;
 }
 

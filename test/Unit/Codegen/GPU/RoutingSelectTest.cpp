@@ -10,7 +10,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "../Numerics.h"
+#include "../RouterNumerics.h"
 #include "GpuHarness.h"
 
 #include "llvm/ADT/APFloat.h"
@@ -203,7 +203,7 @@ static std::vector<TopkCase> topkCases() {
   Policy deepseek;
   deepseek.score = Score::Sigmoid;
   deepseek.groups = 8;
-  deepseek.keep = 4;
+  deepseek.keepGroups = 4;
   deepseek.filter = Filter::Top2Sum;
   deepseek.topK = 8;
   deepseek.normalize = true;
@@ -215,10 +215,10 @@ static std::vector<TopkCase> topkCases() {
                    deepseek, true});
   Policy groupMax;
   groupMax.groups = 4;
-  groupMax.keep = 3;
+  groupMax.keepGroups = 3;
   groupMax.filter = Filter::Max;
   groupMax.topK = 5;
-  groupMax.roundWeights = true;
+  groupMax.roundWeights = Narrow::BF16;
   cases.push_back(
       {"group_max", 12,
        "<groups = 4 keep 3 by max, top_k = 5, round_weights = bf16>",
@@ -226,7 +226,7 @@ static std::vector<TopkCase> topkCases() {
   Policy manyGroups;
   manyGroups.score = Score::None;
   manyGroups.groups = 20;
-  manyGroups.keep = 19;
+  manyGroups.keepGroups = 19;
   manyGroups.filter = Filter::Top2Sum;
   manyGroups.topK = 7;
   cases.push_back({"many_groups", 60,
@@ -235,7 +235,7 @@ static std::vector<TopkCase> topkCases() {
   Policy ofLogits;
   ofLogits.score = Score::None;
   ofLogits.topK = 4;
-  ofLogits.softmaxWeights = true;
+  ofLogits.weights = WeightsFrom::Softmax;
   cases.push_back({"of_logits", 32,
                    "<score = none, top_k = 4, weights = softmax>", ofLogits});
   ofLogits.topK = 20;
@@ -294,7 +294,7 @@ TEST(GpuSelectTopk, PoliciesBitForBit) {
 TEST(GpuSelectTopk, ManyPairs) {
   Policy policy = softmaxPolicy(520, true);
   policy.groups = 40;
-  policy.keep = 38;
+  policy.keepGroups = 38;
   policy.filter = Filter::Top2Sum;
   expectPolicies(
       {{"many_pairs", 600,
