@@ -11,8 +11,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "MoeOps.h"
-#include "Contraction.h"
-#include "moe/Reference/Router.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -70,55 +68,15 @@ void mlir::moe::reference::addWeighted(float weight, const Tensor &rows,
                          target[j]);
 }
 
-FailureOr<RouteRecord> mlir::moe::reference::selectTopK(Operation *op,
-                                                        Value logitsValue,
-                                                        Value biasValue,
-                                                        PolicyAttr policy,
-                                                        Frame &frame) {
-  FailureOr<Tensor> logits = frame.read(op, logitsValue);
-  if (failed(logits))
-    return failure();
-  int64_t tokens = logits->getDim(0), experts = logits->getDim(1),
-          k = policy.getTopK();
-  std::vector<float> bias;
-  if (biasValue) {
-    FailureOr<Tensor> tensor = frame.read(op, biasValue);
-    if (failed(tensor))
-      return failure();
-    bias = toF32(*tensor);
-    if (static_cast<int64_t>(bias.size()) != experts)
-      return op->emitOpError() << "has a bias of " << bias.size()
-                               << " elements for " << experts << " experts";
-  }
-  int64_t groups = policy.getGroups(), selectable = experts;
-  if (policy.getGroupFilter() != GroupFilter::None) {
-    int64_t least = policy.getGroupFilter() == GroupFilter::Top2Sum ? 2 : 1;
-    if (experts % groups != 0 || experts / groups < least)
-      return op->emitOpError() << "cannot form " << groups << " groups of "
-                               << experts << " experts";
-    selectable = experts / groups * policy.getKeepGroups();
-  }
-  if (k > selectable)
-    return op->emitOpError()
-           << "cannot choose " << k << " of " << selectable << " experts";
-
-  std::vector<float> values = toF32(*logits);
-  std::vector<int64_t> ids;
-  std::vector<double> weights;
-  for (int64_t t = 0; t < tokens; ++t) {
-    Selection selection = selectExperts(
-        ArrayRef<float>(values).slice(t * experts, experts), bias, policy);
-    llvm::append_range(ids, selection.ids);
-    llvm::append_range(weights, selection.weights);
-  }
-  RouteRecord record;
-  Builder builder(op->getContext());
-  record.ids =
-      Tensor::ofInts(builder.getI32Type(), {tokens, k}, std::move(ids));
-  record.weights =
-      Tensor::ofFloats(builder.getF32Type(), {tokens, k}, std::move(weights));
-  frame.recordRoute(record);
-  return record;
+Tensor mlir::moe::reference::gatherWeighted(const Tensor &x,
+                                            ArrayRef<int64_t> rowToken,
+                                            ArrayRef<float> rowWeight) {
+  int64_t count = rowToken.size(), row = x.getDim(1);
+  std::vector<float> values = toF32(gatherRows(x, rowToken));
+  for (int64_t r = 0; r < count; ++r)
+    for (int64_t j = 0; j < row; ++j)
+      values[r * row + j] = values[r * row + j] * rowWeight[r];
+  return ofF32(x.getElementType(), {count, row}, values);
 }
 
 static FailureOr<Routing> buildChecked(Operation *op, const Tensor &ids,
@@ -131,6 +89,8 @@ static FailureOr<Routing> buildChecked(Operation *op, const Tensor &ids,
   for (int64_t t = 0; t < tokens; ++t)
     for (int64_t j = 0; j < k; ++j) {
       int64_t id = values[t * k + j];
+      if (id == -1)
+        continue;
       if (id < 0 || id >= experts)
         return emitNumbered(op, 14)
                << "token " << t << " names expert " << id
@@ -181,56 +141,6 @@ FailureOr<Routing> mlir::moe::reference::buildFullRouting(
 // Ops
 //===----------------------------------------------------------------------===//
 
-static LogicalResult runRouterLogits(RouterLogitsOp op, Frame &frame) {
-  FailureOr<Tensor> x = frame.read(op, op.getX()),
-                    weight = frame.read(op, op.getWeight());
-  if (failed(x) || failed(weight))
-    return failure();
-  int64_t tokens = x->getDim(0), hidden = x->getDim(1),
-          experts = weight->getDim(0);
-  if (weight->getDim(1) != hidden)
-    return op.emitOpError() << "multiplies " << x->getTypeString() << " by "
-                            << weight->getTypeString();
-  std::vector<float> bias;
-  if (op.getBias()) {
-    FailureOr<Tensor> tensor = frame.read(op, op.getBias());
-    if (failed(tensor))
-      return failure();
-    bias = toF32(*tensor);
-    if (static_cast<int64_t>(bias.size()) != experts)
-      return op.emitOpError() << "has a bias of " << bias.size()
-                              << " elements for " << experts << " experts";
-  }
-  std::vector<float> rows = toF32(*x), columns = toF32(*weight),
-                     logits(tokens * experts);
-  parallelFor(tokens, tokens * experts * hidden > (1 << 20), [&](int64_t t) {
-    for (int64_t e = 0; e < experts; ++e) {
-      float logit =
-          sixteenLaneDot(ArrayRef<float>(rows).slice(t * hidden, hidden),
-                         ArrayRef<float>(columns).slice(e * hidden, hidden));
-      if (!bias.empty())
-        logit = logit + bias[e];
-      if (std::optional<Type> type = op.getRound())
-        logit = roundRouterValue(logit, *type);
-      logits[t * experts + e] = logit;
-    }
-  });
-  return frame.set(
-      op, op.getLogits(),
-      ofF32(Float32Type::get(op.getContext()), {tokens, experts}, logits));
-}
-
-static LogicalResult runRoute(RouteOp op, Frame &frame) {
-  FailureOr<RouteRecord> record =
-      selectTopK(op, op.getLogits(), op.getBias(), op.getPolicy(), frame);
-  if (failed(record))
-    return failure();
-  FailureOr<Routing> routing = buildChecked(
-      op, record->ids, record->weights, op.getRouting().getType().getExperts());
-  return failed(routing) ? failure()
-                         : frame.set(op, op.getRouting(), std::move(*routing));
-}
-
 static LogicalResult runDispatch(DispatchOp op, Frame &frame) {
   FailureOr<Tensor> x = frame.read(op, op.getX());
   if (failed(x))
@@ -240,7 +150,10 @@ static LogicalResult runDispatch(DispatchOp op, Frame &frame) {
     return op.emitOpError()
            << "dispatches " << x->getDim(0) << " tokens by a routing of "
            << routing.getNumTokens();
-  return frame.set(op, op.getRows(), gatherRows(*x, routing.rowToken));
+  return frame.set(op, op.getRows(),
+                   op.getWeighted()
+                       ? gatherWeighted(*x, routing.rowToken, routing.rowWeight)
+                       : gatherRows(*x, routing.rowToken));
 }
 
 static LogicalResult runExperts(ExpertsOp op, Frame &frame) {
@@ -308,8 +221,8 @@ static LogicalResult runCombine(CombineOp op, Frame &frame) {
     for (int64_t i = routing.tokenOffsets[t]; i < routing.tokenOffsets[t + 1];
          ++i) {
       int64_t row = routing.tokenRows[i];
-      addWeighted(routing.rowWeight[row], *rows, row,
-                  MutableArrayRef<float>(sums).slice(t * width, width));
+      addWeighted(op.getUnweighted() ? 1.0f : routing.rowWeight[row], *rows,
+                  row, MutableArrayRef<float>(sums).slice(t * width, width));
     }
   return frame.set(op, op.getResult(),
                    ofF32(rows->getElementType(), {tokens, width}, sums));
@@ -317,9 +230,15 @@ static LogicalResult runCombine(CombineOp op, Frame &frame) {
 
 static LogicalResult runExpertCounts(ExpertCountsOp op, Frame &frame) {
   const Routing &routing = frame.getRouting(op.getRouting());
-  std::vector<int64_t> counts;
-  for (int64_t e = 0; e < routing.experts; ++e)
-    counts.push_back(routing.expertOffsets[e + 1] - routing.expertOffsets[e]);
+  std::vector<int64_t> counts(routing.experts, 0);
+  if (op.getChosen()) {
+    for (int64_t id : routing.chosen)
+      if (id >= 0)
+        ++counts[id];
+  } else {
+    for (int64_t e = 0; e < routing.experts; ++e)
+      counts[e] = routing.expertOffsets[e + 1] - routing.expertOffsets[e];
+  }
   return frame.set(op, op.getCounts(),
                    Tensor::ofInts(IntegerType::get(op.getContext(), 64),
                                   {routing.experts}, std::move(counts)));
@@ -338,8 +257,6 @@ LogicalResult mlir::moe::reference::runMoeOp(Operation *op, Frame &frame) {
         return failed(weight) ? failure()
                               : frame.set(op, op.getResult(), *weight);
       })
-      .Case([&](RouterLogitsOp op) { return runRouterLogits(op, frame); })
-      .Case([&](RouteOp op) { return runRoute(op, frame); })
       .Case([&](AssignOp op) {
         return setRouting(op, frame,
                           buildRouting(op, op.getIndices(), op.getWeights(),
@@ -356,5 +273,5 @@ LogicalResult mlir::moe::reference::runMoeOp(Operation *op, Frame &frame) {
       .Case([&](ExpertsOp op) { return runExperts(op, frame); })
       .Case([&](CombineOp op) { return runCombine(op, frame); })
       .Case([&](ExpertCountsOp op) { return runExpertCounts(op, frame); })
-      .Default([&](Operation *op) { return runRoutedOp(op, frame); });
+      .Default([&](Operation *op) { return runRouterOp(op, frame); });
 }

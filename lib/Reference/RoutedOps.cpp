@@ -16,36 +16,37 @@ using namespace mlir;
 using namespace mlir::moe;
 using namespace mlir::moe::reference;
 
-static LogicalResult runSelectTopk(SelectTopkOp op, Frame &frame) {
-  FailureOr<RouteRecord> record =
-      selectTopK(op, op.getLogits(), op.getBias(), op.getPolicy(), frame);
-  if (failed(record) || failed(frame.set(op, op.getIds(), record->ids)))
-    return failure();
-  return frame.set(op, op.getWeights(), record->weights);
-}
-
-/// Defines the five lists of `op`.
-static LogicalResult setLists(Operation *op, Frame &frame,
-                              FailureOr<Routing> routing) {
+LogicalResult
+mlir::moe::reference::setLists(Operation *op, Frame &frame,
+                               const FailureOr<Routing> &routing) {
   if (failed(routing))
     return failure();
   Builder builder(op->getContext());
-  auto list = [&](const std::vector<int64_t> &values) {
-    return Tensor::ofInts(builder.getI32Type(),
-                          {static_cast<int64_t>(values.size())}, values);
+  auto lengthOf = [&](unsigned i, int64_t known) {
+    auto type = cast<RankedTensorType>(op->getResult(i).getType());
+    return type.isDynamicDim(0) ? known : std::max(known, type.getDimSize(0));
   };
-  Tensor contents[] = {
-      list(routing->expertOffsets), list(routing->rowToken),
-      ofF32(builder.getF32Type(), {routing->getNumRows()}, routing->rowWeight),
-      list(routing->tokenOffsets), list(routing->tokenRows)};
-  for (auto [result, content] : llvm::zip_equal(op->getResults(), contents))
-    if (failed(frame.set(op, result, content)))
-      return failure();
-  return success();
+  auto set = [&](unsigned i, std::vector<int64_t> values) {
+    values.resize(lengthOf(i, values.size()), 0);
+    int64_t length = values.size();
+    return frame.set(
+        op, op->getResult(i),
+        Tensor::ofInts(builder.getI32Type(), {length}, std::move(values)));
+  };
+  std::vector<float> weights = routing->rowWeight;
+  weights.resize(lengthOf(2, weights.size()), 0.0f);
+  int64_t length = weights.size();
+  return success(
+      succeeded(set(0, routing->expertOffsets)) &&
+      succeeded(set(1, routing->rowToken)) &&
+      succeeded(frame.set(op, op->getResult(2),
+                          ofF32(builder.getF32Type(), {length}, weights))) &&
+      succeeded(set(3, routing->tokenOffsets)) &&
+      succeeded(set(4, routing->tokenRows)));
 }
 
-/// E of a list of E+1 offsets; fails when its type does not say.
-static FailureOr<int64_t> expertsOf(Operation *op, Value offsets) {
+FailureOr<int64_t> mlir::moe::reference::expertsOf(Operation *op,
+                                                   Value offsets) {
   auto type = cast<RankedTensorType>(offsets.getType());
   if (type.isDynamicDim(0))
     return op->emitOpError() << "has offsets of type " << type
@@ -67,17 +68,17 @@ readIndices(Operation *op, Value value, int64_t limit, const Frame &frame) {
   return indices;
 }
 
-/// A list of offsets: ascending from 0 to `last`.
-static FailureOr<std::vector<int64_t>>
-readOffsets(Operation *op, Value value, int64_t last, const Frame &frame) {
+FailureOr<std::vector<int64_t>>
+mlir::moe::reference::readOffsets(Operation *op, Value value, int64_t last,
+                                  const Frame &frame) {
   FailureOr<Tensor> tensor = frame.read(op, value);
   if (failed(tensor))
     return failure();
   std::vector<int64_t> offsets = tensor->getInts();
-  if (offsets.empty() || offsets.front() != 0 || offsets.back() != last ||
+  if (offsets.empty() || offsets.front() != 0 || offsets.back() > last ||
       !llvm::is_sorted(offsets))
     return op->emitOpError()
-           << "has offsets that do not ascend from 0 to " << last;
+           << "has offsets that do not ascend from 0 to at most " << last;
   return offsets;
 }
 
@@ -87,19 +88,44 @@ static LogicalResult runGatherRows(GatherRowsOp op, Frame &frame) {
     return failure();
   FailureOr<std::vector<int64_t>> tokens =
       readIndices(op, op.getRowToken(), x->getDim(0), frame);
-  return failed(tokens) ? failure()
-                        : frame.set(op, op.getRows(), gatherRows(*x, *tokens));
+  if (failed(tokens))
+    return failure();
+  if (!op.getRowWeight())
+    return frame.set(op, op.getRows(), gatherRows(*x, *tokens));
+  FailureOr<std::vector<float>> weights = readF32(op, op.getRowWeight(), frame);
+  if (failed(weights))
+    return failure();
+  if (weights->size() != tokens->size())
+    return op.emitOpError() << "has " << weights->size() << " weights for "
+                            << tokens->size() << " rows";
+  return frame.set(op, op.getRows(), gatherWeighted(*x, *tokens, *weights));
+}
+
+/// rows . weight^T plus the bias of an expert, when there is one.
+static std::vector<double> multiplyAndAdd(const Tensor &rows,
+                                          ArrayRef<Tensor> weights,
+                                          ArrayRef<Tensor> biases, unsigned i,
+                                          int64_t expert) {
+  std::vector<double> result =
+      multiplyTransposed(rows, weights[i].slice(expert));
+  if (biases.empty())
+    return result;
+  std::vector<double> bias = biases[i].slice(expert).contiguous().getFloats();
+  for (size_t e = 0; e < result.size(); ++e)
+    result[e] += bias[e % bias.size()];
+  return result;
 }
 
 /// One expert of `moe.grouped_ffn` on its rows of x.
 static FailureOr<std::vector<double>> runExpert(GroupedFfnOp op, int64_t expert,
                                                 const Tensor &x,
                                                 ArrayRef<Tensor> weights,
+                                                ArrayRef<Tensor> biases,
                                                 ScalarProgram &activation) {
   unsigned parts = op.getParts();
   std::vector<std::vector<double>> inputs;
   for (unsigned p = 0; p < parts; ++p)
-    inputs.push_back(multiplyTransposed(x, weights[p].slice(expert)));
+    inputs.push_back(multiplyAndAdd(x, weights, biases, p, expert));
   std::vector<double> hidden(inputs[0].size());
   for (size_t i = 0; i < hidden.size(); ++i) {
     for (unsigned p = 0; p < parts; ++p) {
@@ -112,13 +138,64 @@ static FailureOr<std::vector<double>> runExpert(GroupedFfnOp op, int64_t expert,
     hidden[i] = roundToType(activation.result(0).f, x.getElementType());
   }
   int64_t width = weights[0].getDim(1);
-  std::vector<double> rows = multiplyTransposed(
-      Tensor::ofFloats(x.getElementType(), {x.getDim(0), width},
-                       std::move(hidden)),
-      weights[parts].slice(expert));
+  std::vector<double> rows =
+      multiplyAndAdd(Tensor::ofFloats(x.getElementType(), {x.getDim(0), width},
+                                      std::move(hidden)),
+                     weights, biases, parts, expert);
   for (double &value : rows)
     value = roundToType(value, x.getElementType());
   return rows;
+}
+
+/// One segment of `moe.grouped_ffn`. Rows behind the last expert get 0.
+static LogicalResult runSegment(GroupedFfnOp op, unsigned s, const Tensor &x,
+                                ScalarProgram &activation, Frame &frame) {
+  FailureOr<std::vector<int64_t>> tokens =
+      readIndices(op, op.getRowToken()[s], x.getDim(0), frame);
+  if (failed(tokens))
+    return failure();
+  FailureOr<std::vector<int64_t>> offsets =
+      readOffsets(op, op.getExpertOffsets()[s], tokens->size(), frame);
+  if (failed(offsets))
+    return failure();
+  std::vector<float> scales;
+  if (!op.getRowWeight().empty()) {
+    FailureOr<std::vector<float>> read =
+        readF32(op, op.getRowWeight()[s], frame);
+    if (failed(read))
+      return failure();
+    scales = std::move(*read);
+    if (scales.size() != tokens->size())
+      return op.emitOpError() << "has " << scales.size() << " scales for "
+                              << tokens->size() << " rows";
+  }
+  SmallVector<Tensor> weights, biases;
+  for (Value weight : op.getSegmentWeights(s))
+    weights.push_back(frame.getTensor(weight));
+  for (Value bias : op.getSegmentBiases(s))
+    biases.push_back(frame.getTensor(bias));
+  int64_t count = tokens->size(), width = weights.back().getDim(1);
+  std::vector<double> results;
+  for (size_t e = 0; e + 1 < offsets->size(); ++e) {
+    int64_t begin = (*offsets)[e], rowCount = (*offsets)[e + 1] - begin;
+    if (rowCount == 0)
+      continue;
+    auto mine = ArrayRef<int64_t>(*tokens).slice(begin, rowCount);
+    Tensor taken =
+        scales.empty()
+            ? gatherRows(x, mine)
+            : gatherWeighted(x, mine,
+                             ArrayRef<float>(scales).slice(begin, rowCount));
+    FailureOr<std::vector<double>> rows =
+        runExpert(op, e, taken, weights, biases, activation);
+    if (failed(rows))
+      return failure();
+    llvm::append_range(results, *rows);
+  }
+  results.resize(count * width, 0.0);
+  return frame.set(
+      op, op.getResults()[s],
+      Tensor::ofFloats(x.getElementType(), {count, width}, std::move(results)));
 }
 
 static LogicalResult runGroupedFfn(GroupedFfnOp op, Frame &frame) {
@@ -127,99 +204,8 @@ static LogicalResult runGroupedFfn(GroupedFfnOp op, Frame &frame) {
       ScalarProgram::compile(op.getActivation().front(), frame);
   if (failed(x) || failed(activation))
     return failure();
-  for (unsigned s = 0; s < op.getNumSegments(); ++s) {
-    FailureOr<std::vector<int64_t>> tokens =
-        readIndices(op, op.getRowToken()[s], x->getDim(0), frame);
-    if (failed(tokens))
-      return failure();
-    FailureOr<std::vector<int64_t>> offsets =
-        readOffsets(op, op.getExpertOffsets()[s], tokens->size(), frame);
-    if (failed(offsets))
-      return failure();
-    SmallVector<Tensor> weights;
-    for (Value weight : op.getSegmentWeights(s))
-      weights.push_back(frame.getTensor(weight));
-    std::vector<double> results;
-    for (size_t e = 0; e + 1 < offsets->size(); ++e) {
-      ArrayRef<int64_t> mine = ArrayRef<int64_t>(*tokens).slice(
-          (*offsets)[e], (*offsets)[e + 1] - (*offsets)[e]);
-      if (mine.empty())
-        continue;
-      FailureOr<std::vector<double>> rows =
-          runExpert(op, e, gatherRows(*x, mine), weights, *activation);
-      if (failed(rows))
-        return failure();
-      llvm::append_range(results, *rows);
-    }
-    int64_t count = tokens->size(), width = weights.back().getDim(1);
-    if (failed(frame.set(op, op.getResults()[s],
-                         Tensor::ofFloats(x->getElementType(), {count, width},
-                                          std::move(results)))))
-      return failure();
-  }
-  return success();
-}
-
-static LogicalResult runMapRows(MapRowsOp op, Frame &frame) {
-  SmallVector<Tensor> rows;
-  for (Value value : op.getRows()) {
-    FailureOr<Tensor> tensor = frame.read(op, value);
-    if (failed(tensor))
-      return failure();
-    rows.push_back(*tensor);
-    if (tensor->getDim(0) != rows.front().getDim(0))
-      return op.emitOpError() << "has operands of " << rows.front().getDim(0)
-                              << " and " << tensor->getDim(0) << " rows";
-  }
-  int64_t count = rows.front().getDim(0);
-  std::vector<int64_t> offsets;
-  if (Value value = op.getExpertOffsets()) {
-    FailureOr<std::vector<int64_t>> read = readOffsets(op, value, count, frame);
-    if (failed(read))
-      return failure();
-    offsets = std::move(*read);
-  }
-
-  Block &block = op.getBody().front();
-  SmallVector<SmallVector<Scalar>> results(op.getNumResults());
-  SmallVector<SmallVector<int64_t>> shapes;
-  for (Type type : op.getResultTypes()) {
-    // With no row, a dynamic extent of a row is 0.
-    shapes.emplace_back(cast<RankedTensorType>(type).getShape());
-    for (int64_t &dim : shapes.back())
-      dim = ShapedType::isDynamic(dim) ? 0 : dim;
-    shapes.back()[0] = count;
-  }
-  int64_t expert = 0;
-  for (int64_t r = 0; r < count; ++r) {
-    while (!offsets.empty() && r >= offsets[expert + 1])
-      ++expert;
-    SmallVector<RuntimeValue> arguments;
-    for (const Tensor &tensor : rows)
-      arguments.push_back(takeRows(tensor, r, r + 1));
-    for (Value weight : op.getExpertWeights())
-      arguments.push_back(frame.getTensor(weight).slice(expert));
-    for (Value invariant : op.getInvariants())
-      arguments.push_back(frame.get(invariant));
-    Frame body(frame.getInterpreter(), nullptr);
-    if (failed(body.run(block, arguments)))
-      return failure();
-    for (auto [i, value] :
-         llvm::enumerate(block.getTerminator()->getOperands())) {
-      FailureOr<Tensor> row = body.read(op, value);
-      if (failed(row))
-        return failure();
-      for (int64_t e = 0; e < row->getNumElements(); ++e)
-        results[i].push_back(row->getScalar(e));
-      shapes[i].assign(row->getShape().begin(), row->getShape().end());
-      shapes[i][0] = count;
-    }
-  }
-  for (auto [i, result] : llvm::enumerate(op.getResults()))
-    if (failed(
-            frame.set(op, result,
-                      Tensor::ofScalars(getElementTypeOrSelf(result.getType()),
-                                        shapes[i], results[i]))))
+  for (unsigned s = 0; s < op.getNumSegments(); ++s)
+    if (failed(runSegment(op, s, *x, *activation, frame)))
       return failure();
   return success();
 }
@@ -255,6 +241,9 @@ static LogicalResult runCombineRows(CombineRowsOp op, Frame &frame) {
       return op.emitOpError("has segments of different tokens or widths");
     segments.push_back(
         {*readRows, *readOffsetsOf, *readRowsOf, toF32(*readWeights)});
+    std::optional<ArrayRef<bool>> unweighted = op.getUnweighted();
+    if (unweighted && (*unweighted)[segments.size() - 1])
+      llvm::fill(segments.back().weights, 1.0f);
   }
   for (int64_t t = 0; t < tokens; ++t)
     for (const Segment &segment : segments)
@@ -282,27 +271,9 @@ static LogicalResult runCountRows(CountRowsOp op, Frame &frame) {
 
 LogicalResult mlir::moe::reference::runRoutedOp(Operation *op, Frame &frame) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
-      .Case([&](SelectTopkOp op) { return runSelectTopk(op, frame); })
-      .Case([&](GroupRowsOp op) -> LogicalResult {
-        FailureOr<int64_t> experts = expertsOf(op, op.getExpertOffsets());
-        if (failed(experts))
-          return failure();
-        return setLists(
-            op, frame,
-            buildRouting(op, op.getIds(), op.getWeights(), *experts, frame));
-      })
-      .Case([&](AllRowsOp op) -> LogicalResult {
-        FailureOr<int64_t> experts = expertsOf(op, op.getExpertOffsets());
-        if (failed(experts))
-          return failure();
-        return setLists(
-            op, frame,
-            buildFullRouting(op, op.getX(), op.getWeights(), *experts, frame));
-      })
       .Case([&](GatherRowsOp op) { return runGatherRows(op, frame); })
       .Case([&](GroupedFfnOp op) { return runGroupedFfn(op, frame); })
-      .Case([&](MapRowsOp op) { return runMapRows(op, frame); })
       .Case([&](CombineRowsOp op) { return runCombineRows(op, frame); })
       .Case([&](CountRowsOp op) { return runCountRows(op, frame); })
-      .Default([](Operation *op) { return emitUnknown(op); });
+      .Default([&](Operation *op) { return runRoutedRouterOp(op, frame); });
 }

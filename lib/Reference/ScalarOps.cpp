@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "ScalarProgram.h"
+#include "moe/Reference/Router.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -36,7 +37,8 @@ static Type resultElement(Operation *op) {
   return getElementTypeOrSelf(op->getResult(0).getType());
 }
 
-/// Rounds to types narrower than f32; see Tensor.h.
+/// Rounds to types narrower than f32; see Tensor.h. Where f32 is single, this
+/// is done by getScalarFunction.
 template <typename FnT> static ScalarFunction floatOp(Operation *op, FnT fn) {
   Type type = resultElement(op);
   if (type.isF32() || type.isF64())
@@ -462,12 +464,45 @@ static ScalarFunction getMath(Operation *op) {
       .Default(F());
 }
 
-ScalarFunction mlir::moe::reference::getScalarFunction(Operation *op) {
-  if (ScalarFunction function = getArithFloat(op))
+/// "Router arithmetic" of docs/Numerics.md: functions that f64 arithmetic
+/// followed by one rounding does not give.
+static ScalarFunction getSingle(Operation *op) {
+  using F = ScalarFunction;
+  auto unary = [](float (*fn)(float)) -> F {
+    return [fn](const Scalar *x, const char *&) {
+      return ofFloat(fn(static_cast<float>(x[0].f)));
+    };
+  };
+  return llvm::TypeSwitch<Operation *, F>(op)
+      .Case([&](math::ExpOp) { return unary(routerExp); })
+      .Case([&](math::LogOp) { return unary(routerLog); })
+      .Case([](math::FmaOp) -> F {
+        return [](const Scalar *x, const char *&) {
+          return ofFloat(std::fma(static_cast<float>(x[0].f),
+                                  static_cast<float>(x[1].f),
+                                  static_cast<float>(x[2].f)));
+        };
+      })
+      .Default(F());
+}
+
+ScalarFunction mlir::moe::reference::getScalarFunction(Operation *op,
+                                                       Precision precision) {
+  bool isSingle = precision == Precision::F32 && resultElement(op).isF32();
+  if (isSingle)
+    if (ScalarFunction function = getSingle(op))
+      return function;
+  ScalarFunction function = getArithFloat(op);
+  if (!function)
+    function = getArithInt(op);
+  if (!function)
+    function = getMath(op);
+  // f64 has enough bits for +, -, *, / and sqrt of f32 to be rounded once.
+  if (!isSingle || !function || isa<arith::SelectOp>(op))
     return function;
-  if (ScalarFunction function = getArithInt(op))
-    return function;
-  return getMath(op);
+  return [function = std::move(function)](const Scalar *x, const char *&error) {
+    return ofFloat(static_cast<float>(function(x, error).f));
+  };
 }
 
 LogicalResult mlir::moe::reference::runElementwiseOp(Operation *op,
@@ -493,7 +528,7 @@ LogicalResult mlir::moe::reference::runElementwiseOp(Operation *op,
         Tensor::ofScalars(type, elements.getType().getShape(), values));
   }
 
-  ScalarFunction function = getScalarFunction(op);
+  ScalarFunction function = getScalarFunction(op, Precision::F32);
   if (!function)
     return emitUnknown(op);
   Scalar operands[8];

@@ -34,8 +34,10 @@ static ScalarFunction getExtract(tensor::ExtractOp op, Tensor source) {
       };
 }
 
-FailureOr<ScalarProgram>
-ScalarProgram::compile(Block &block, const Frame &frame, unsigned numLoops) {
+FailureOr<ScalarProgram> ScalarProgram::compile(Block &block,
+                                                const Frame &frame,
+                                                unsigned numLoops,
+                                                Precision precision) {
   ScalarProgram program;
   llvm::DenseMap<Value, unsigned> place;
   for (BlockArgument argument : block.getArguments())
@@ -84,7 +86,7 @@ ScalarProgram::compile(Block &block, const Frame &frame, unsigned numLoops) {
           getExtract(extract, std::get<Tensor>(*source).contiguous());
       operands = extract.getIndices();
     } else {
-      step.function = getScalarFunction(&op);
+      step.function = getScalarFunction(&op, precision);
     }
     if (!step.function)
       return emitUnknown(&op);

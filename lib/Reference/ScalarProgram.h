@@ -21,9 +21,12 @@ namespace mlir::moe::reference {
 using ScalarFunction =
     std::function<Scalar(const Scalar *operands, const char *&error)>;
 
+/// Whether f32 results keep f64 precision or are rounded; see Tensor.h.
+enum class Precision { F64, F32 };
+
 /// The function of an arith or math op with one result, on one element; empty
 /// when the op is not known. Constants are not included.
-ScalarFunction getScalarFunction(Operation *op);
+ScalarFunction getScalarFunction(Operation *op, Precision precision);
 
 /// A block of scalar ops, compiled once and run for many elements.
 class ScalarProgram {
@@ -32,7 +35,8 @@ public:
   /// the program; `numLoops` is the number of indices that `linalg.index` may
   /// ask for. Emits an error for an op that is no scalar op.
   static FailureOr<ScalarProgram> compile(Block &block, const Frame &frame,
-                                          unsigned numLoops = 0);
+                                          unsigned numLoops = 0,
+                                          Precision precision = Precision::F64);
 
   /// Runs on the arguments and indices set before. Emits an error when an op
   /// fails.

@@ -221,8 +221,11 @@ LogicalResult Structured::runContraction() {
 }
 
 LogicalResult Structured::runLoops() {
+  // What works element by element may make logits; sums keep f64.
+  bool isElementwise = op.getNumParallelLoops() == op.getNumLoops();
   FailureOr<ScalarProgram> program =
-      ScalarProgram::compile(*op.getBlock(), frame, extents.size());
+      ScalarProgram::compile(*op.getBlock(), frame, extents.size(),
+                             isElementwise ? Precision::F32 : Precision::F64);
   if (failed(program))
     return failure();
 

@@ -301,19 +301,23 @@ Routing Routing::build(int64_t experts, int64_t perToken, int64_t tokens,
   routing.perToken = perToken;
   routing.expertOffsets.assign(experts + 1, 0);
   for (int64_t id : ids)
-    ++routing.expertOffsets[id + 1];
+    if (id >= 0)
+      ++routing.expertOffsets[id + 1];
   for (int64_t e = 0; e < experts; ++e)
     routing.expertOffsets[e + 1] += routing.expertOffsets[e];
 
-  routing.rowToken.resize(ids.size());
-  routing.rowWeight.resize(ids.size());
-  routing.tokenRows.reserve(ids.size());
+  int64_t rows = routing.expertOffsets.back();
+  routing.rowToken.resize(rows);
+  routing.rowWeight.resize(rows);
+  routing.tokenRows.reserve(rows);
   routing.tokenOffsets.push_back(0);
   std::vector<int64_t> next(routing.expertOffsets);
-  std::vector<int64_t> order(perToken);
+  std::vector<int64_t> order;
   for (int64_t t = 0; t < tokens; ++t) {
-    for (int64_t j = 0; j < perToken; ++j)
-      order[j] = t * perToken + j;
+    order.clear();
+    for (int64_t pair = t * perToken; pair < (t + 1) * perToken; ++pair)
+      if (ids[pair] >= 0)
+        order.push_back(pair);
     llvm::sort(order, [&](int64_t a, int64_t b) { return ids[a] < ids[b]; });
     for (int64_t pair : order) {
       int64_t row = next[ids[pair]]++;
@@ -324,4 +328,30 @@ Routing Routing::build(int64_t experts, int64_t perToken, int64_t tokens,
     routing.tokenOffsets.push_back(routing.tokenRows.size());
   }
   return routing;
+}
+
+std::vector<int64_t> Routing::getRowExperts() const {
+  std::vector<int64_t> rowExperts;
+  for (int64_t e = 0; e < experts; ++e)
+    rowExperts.resize(expertOffsets[e + 1], e);
+  return rowExperts;
+}
+
+Routing Routing::restricted(int64_t begin, int64_t end) const {
+  Routing part;
+  part.experts = end - begin;
+  part.perToken = std::min(perToken, part.experts);
+  int64_t first = expertOffsets[begin], last = expertOffsets[end];
+  for (int64_t e = begin; e <= end; ++e)
+    part.expertOffsets.push_back(expertOffsets[e] - first);
+  part.rowToken.assign(rowToken.begin() + first, rowToken.begin() + last);
+  part.rowWeight.assign(rowWeight.begin() + first, rowWeight.begin() + last);
+  part.tokenOffsets.push_back(0);
+  for (int64_t t = 0; t < getNumTokens(); ++t) {
+    for (int64_t i = tokenOffsets[t]; i < tokenOffsets[t + 1]; ++i)
+      if (tokenRows[i] >= first && tokenRows[i] < last)
+        part.tokenRows.push_back(tokenRows[i] - first);
+    part.tokenOffsets.push_back(part.tokenRows.size());
+  }
+  return part;
 }

@@ -33,9 +33,9 @@ func.func @repeated() -> tensor<4xi64> {
   return %c : tensor<4xi64>
 }
 
-// GROUPED: error[MOE0014]: token 0 names expert -1, but the experts are 0 to 3
+// GROUPED: error[MOE0014]: token 0 names expert -2, but the experts are 0 to 3
 func.func @grouped() -> tensor<5xi32> {
-  %i = arith.constant dense<[[3, -1]]> : tensor<1x2xi32>
+  %i = arith.constant dense<[[3, -2]]> : tensor<1x2xi32>
   %w = arith.constant dense<1.0> : tensor<1x2xf32>
   %eo, %rt, %rw, %to, %tr = moe.group_rows %i, %w given
       : tensor<1x2xi32>, tensor<1x2xf32> -> tensor<5xi32>, tensor<2xi32>,
@@ -79,7 +79,7 @@ func.func @index() -> tensor<2x1xf32> {
   return %y : tensor<2x1xf32>
 }
 
-// OFFSETS: 'moe.map_rows' op has offsets that do not ascend from 0 to 2
+// OFFSETS: 'moe.map_rows' op has offsets that do not ascend from 0 to at most 2
 func.func @offsets() -> tensor<2x1xf32> {
   %x = arith.constant dense<1.0> : tensor<2x1xf32>
   %o = arith.constant dense<[0, 3]> : tensor<2xi32>

@@ -53,8 +53,8 @@ func.func @floats() -> (tensor<3xf32>, tensor<3xf32>, tensor<3xi1>,
         tensor<3xi32>
 }
 
-// f32 keeps f64 between ops, bf16 is rounded by every op: 256 + 1 is 256.
-// ROUNDINGS: y0: f32 = 1
+// Every op rounds: 2^24 + 1 is 2^24 in f32, 256 + 1 is 256 in bf16.
+// ROUNDINGS: y0: f32 = 0
 // ROUNDINGS: y1: bf16 = 0
 // ROUNDINGS: y2: i32 = 1065353216
 // ROUNDINGS: y3: bf16 = -2

@@ -11,9 +11,11 @@
 //
 // - a value of a type narrower than f32 is rounded to this type by every op
 //   that produces one;
-// - a value of type f32 keeps f64 precision between ops. It is rounded to f32
-//   where it enters or leaves the interpreter (inputs, weights, results) and
-//   by the ops of the moe dialect that docs/Numerics.md specifies in f32.
+// - a value of type f32 that is the result of a contraction, of a reduction or
+//   of an activation keeps f64 precision. It is rounded to f32 where it enters
+//   or leaves the interpreter (inputs, weights, results), by the ops of the moe
+//   dialect that docs/Numerics.md specifies in f32, and by arithmetic on
+//   elements ("Router arithmetic" there), whose results are f32.
 //
 //===----------------------------------------------------------------------===//
 
@@ -128,12 +130,22 @@ struct Routing {
   int64_t perToken = 0;
   std::vector<int64_t> expertOffsets, rowToken, tokenOffsets, tokenRows;
   std::vector<float> rowWeight;
+  /// Of the result of `moe.route`: what each token chose before capacity, in
+  /// order of selection, N x perToken, -1 for no pair; and what `prefer` cost
+  /// each token. Empty for other routings.
+  std::vector<int64_t> chosen;
+  std::vector<float> regret;
 
   int64_t getNumTokens() const { return tokenOffsets.size() - 1; }
   int64_t getNumRows() const { return rowToken.size(); }
 
+  /// The expert of each row.
+  std::vector<int64_t> getRowExperts() const;
+  /// The part that visits experts [begin, end).
+  Routing restricted(int64_t begin, int64_t end) const;
+
   /// From `tokens` x `perToken` distinct expert ids in [0, experts), in any
-  /// order within a token, and their weights.
+  /// order within a token, and their weights; -1 is no pair.
   static Routing build(int64_t experts, int64_t perToken, int64_t tokens,
                        ArrayRef<int64_t> ids, ArrayRef<float> weights);
 };

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "ReferenceTest.h"
+#include "moe/Reference/Router.h"
 
 using namespace mlir;
 using namespace mlir::moe;
@@ -67,24 +68,69 @@ TEST_F(InterpreterTest, ErrorsAreDiagnostics) {
             "'tensor<?x3xf32>'\n");
 }
 
-TEST_F(InterpreterTest, KeepsF64BetweenOpsAndRoundsResults) {
-  // 1 + 2^-30 is no f32, but the difference to 1 survives in between.
+TEST_F(InterpreterTest, KeepsF64InSumsAndRoundsElements) {
+  // 1 + 2^-30 is no f32. It survives in a contraction, not in an addition.
   OwningOpRef<ModuleOp> module = parse(R"(
-    func.func @f(%x: tensor<1xf32>, %e: tensor<1xf32>)
-        -> (tensor<1xf32>, tensor<1xf32>, tensor<1xbf16>) {
+    func.func @f(%x: tensor<1xf32>, %e: tensor<1xf32>, %a: tensor<2xf32>)
+        -> (tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xbf16>) {
+      %ones = arith.constant dense<1.0> : tensor<2xf32>
+      %zero = arith.constant dense<0.0> : tensor<f32>
+      %p = linalg.dot ins(%a, %ones : tensor<2xf32>, tensor<2xf32>)
+          outs(%zero : tensor<f32>) -> tensor<f32>
+      %p1 = tensor.expand_shape %p [] output_shape [1]
+          : tensor<f32> into tensor<1xf32>
+      %pd = arith.subf %p1, %x : tensor<1xf32>
       %s = arith.addf %x, %e : tensor<1xf32>
       %d = arith.subf %s, %x : tensor<1xf32>
       %n = arith.truncf %s : tensor<1xf32> to tensor<1xbf16>
-      return %s, %d, %n : tensor<1xf32>, tensor<1xf32>, tensor<1xbf16>
+      return %p1, %pd, %d, %n
+          : tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xbf16>
     })");
   NoWeights weights;
   Interpreter interpreter(*module, weights);
   auto results =
-      interpreter.call("f", {floats({1}, {1}), floats({1}, {0x1p-30})});
+      interpreter.call("f", {floats({1}, {1}), floats({1}, {0x1p-30}),
+                             floats({2}, {1, 0x1p-30})});
   ASSERT_TRUE(succeeded(results)) << errors;
   EXPECT_EQ(std::get<Tensor>((*results)[0]).getFloat(0), 1.0);
   EXPECT_EQ(std::get<Tensor>((*results)[1]).getFloat(0), 0x1p-30);
-  EXPECT_EQ(std::get<Tensor>((*results)[2]).getFloat(0), 1.0);
+  EXPECT_EQ(std::get<Tensor>((*results)[2]).getFloat(0), 0.0);
+  EXPECT_EQ(std::get<Tensor>((*results)[3]).getFloat(0), 1.0);
+}
+
+TEST_F(InterpreterTest, RouterArithmeticIsThatOfTheRouter) {
+  OwningOpRef<ModuleOp> module = parse(R"(
+    #id = affine_map<(i) -> (i)>
+    func.func @f(%x: tensor<?xf32>)
+        -> (tensor<?xf32>, tensor<?xf32>, tensor<?xf32>) {
+      %e = math.exp %x : tensor<?xf32>
+      %l = math.log %x : tensor<?xf32>
+      %g = linalg.generic {indexing_maps = [#id, #id],
+                           iterator_types = ["parallel"]}
+          ins(%x : tensor<?xf32>) outs(%x : tensor<?xf32>) {
+      ^bb0(%a: f32, %b: f32):
+        %one = arith.constant 1.0 : f32
+        %m = arith.negf %a : f32
+        %t = math.exp %m : f32
+        %s = arith.addf %one, %t : f32
+        %r = arith.divf %one, %s : f32
+        linalg.yield %r : f32
+      } -> tensor<?xf32>
+      return %e, %l, %g : tensor<?xf32>, tensor<?xf32>, tensor<?xf32>
+    })");
+  NoWeights weights;
+  Interpreter interpreter(*module, weights);
+  std::vector<double> x;
+  for (float value = 1e-3f; value < 80; value *= 1.37f)
+    x.push_back(value);
+  int64_t count = x.size();
+  auto results = interpreter.call("f", floats({count}, x));
+  ASSERT_TRUE(succeeded(results)) << errors;
+  for (int64_t i = 0; i < count; ++i) {
+    EXPECT_EQ(std::get<Tensor>((*results)[0]).getFloat(i), routerExp(x[i]));
+    EXPECT_EQ(std::get<Tensor>((*results)[1]).getFloat(i), routerLog(x[i]));
+    EXPECT_EQ(std::get<Tensor>((*results)[2]).getFloat(i), routerSigmoid(x[i]));
+  }
 }
 
 TEST_F(InterpreterTest, RecursionEndsWithAnError) {

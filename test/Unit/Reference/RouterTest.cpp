@@ -9,6 +9,7 @@
 #include "moe/Reference/Router.h"
 #include "moe/Reference/Tensor.h"
 
+#include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/MLIRContext.h"
 #include "gtest/gtest.h"
 
@@ -98,6 +99,64 @@ TEST(RouterExp, GivesTheSpecifiedBits) {
   EXPECT_EQ(toBits(routerSigmoid(0.7f)), 0x3f2b0e5au);
 }
 
+TEST(RouterLog, IsWithinOneUnitInTheLastPlace) {
+  double worst = 0;
+  auto check = [&](float x) {
+    float found = routerLog(x);
+    double exact = std::log(static_cast<double>(x));
+    if (exact == 0) {
+      EXPECT_EQ(toBits(found), 0u);
+      return;
+    }
+    double unit = std::ldexp(1.0, std::ilogb(exact) - 23);
+    worst = std::max(worst, std::fabs(found - exact) / unit);
+  };
+  // Every exponent, subnormals included, and the neighbourhood of 1.
+  for (uint32_t bits = 1; bits < 0x7f800000; bits += 4099)
+    check(fromBits(bits));
+  for (uint32_t bits = 0x3f700000; bits < 0x3f900000; bits += 3)
+    check(fromBits(bits));
+  EXPECT_LE(worst, 0.83);
+  EXPECT_GT(worst, 0.0);
+}
+
+TEST(RouterLog, TreatsTheEndsAsSpecified) {
+  float infinity = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(routerLog(0.0f), -infinity);
+  EXPECT_EQ(routerLog(-0.0f), -infinity);
+  EXPECT_EQ(routerLog(infinity), infinity);
+  EXPECT_TRUE(std::isnan(routerLog(NAN)));
+  EXPECT_TRUE(std::isnan(routerLog(-1.0f)));
+  EXPECT_TRUE(std::isnan(routerLog(-infinity)));
+  EXPECT_TRUE(std::isnan(routerLog(-0x1p-149f)));
+  EXPECT_EQ(toBits(routerLog(1.0f)), 0u);
+}
+
+// Bits computed with another program from the same text.
+TEST(RouterLog, GivesTheSpecifiedBits) {
+  EXPECT_EQ(toBits(routerLog(2.0f)), 0x3f317218u);
+  EXPECT_EQ(toBits(routerLog(0.5f)), 0xbf317218u);
+  EXPECT_EQ(toBits(routerLog(10.5f)), 0x40167cefu);
+  EXPECT_EQ(toBits(routerLog(0.707f)), 0xbeb185e2u);
+  EXPECT_EQ(toBits(routerLog(1.41364f)), 0x3eb13cedu);
+  EXPECT_EQ(toBits(routerLog(1e-40f)), 0xc2b834f2u);
+  EXPECT_EQ(toBits(routerLog(3e38f)), 0x42b13196u);
+  EXPECT_EQ(toBits(routerSoftplus(-3.5f)), 0x3cf3b725u);
+  EXPECT_EQ(toBits(routerSoftplus(0.7f)), 0x3f8d3534u);
+  EXPECT_EQ(toBits(routerSoftplus(5.0f)), 0x40a03703u);
+}
+
+TEST(RouterSoftplus, TreatsBothSides) {
+  float infinity = std::numeric_limits<float>::infinity();
+  for (float x : {-20.0f, -3.5f, -0.1f, 0.0f, 0.7f, 5.0f, 30.0f})
+    EXPECT_NEAR(routerSoftplus(x), std::log1p(std::exp(double(x))),
+                2e-7 * std::fmax(1.0, std::fabs(x)));
+  EXPECT_EQ(routerSoftplus(100.0f), 100.0f);
+  EXPECT_EQ(routerSoftplus(-infinity), 0.0f);
+  EXPECT_EQ(routerSoftplus(infinity), infinity);
+  EXPECT_TRUE(std::isnan(routerSoftplus(NAN)));
+}
+
 TEST(SixteenLaneSum, AddsLanesInHalves) {
   // 2^24 + 1 is no f32, so it matters which ones meet first.
   std::vector<float> a(16, 0.0f);
@@ -129,6 +188,60 @@ TEST(SixteenLaneSum, FusesProductsOfADot) {
   EXPECT_EQ(sixteenLaneDot(a, b), 0x1p-24f);
 }
 
+TEST(CosineDot, DividesByNormsOfAtLeastEpsilon) {
+  // 3-4-5 and 6-8-10: all exact.
+  std::vector<float> a = {3, 4}, b = {8, 6}, tiny = {0x1p-60f, 0},
+                     zero = {0, 0};
+  EXPECT_EQ(cosineDot(a, b, 1e-6f), 48.0f / 50.0f);
+  EXPECT_EQ(cosineDot(a, b, 20), 48.0f / 400.0f);
+  EXPECT_EQ(cosineDot(tiny, a, 1), 0x1p-60f * 3 / 5);
+  EXPECT_TRUE(std::isnan(cosineDot(zero, a, 0)));
+  EXPECT_EQ(cosineDot(zero, a, 1), 0.0f);
+}
+
+// Bits computed with another program from the same text.
+TEST(RandomNumber, GivesTheSpecifiedBits) {
+  auto bits = [](Distribution kind, uint64_t seed, uint64_t stream,
+                 uint64_t row, uint64_t column, uint64_t columns) {
+    return toBits(randomNumber(kind, seed, stream, row, column, columns));
+  };
+  Distribution uniform = Distribution::Uniform, normal = Distribution::Normal,
+               gumbel = Distribution::Gumbel;
+  EXPECT_EQ(bits(uniform, 1234567, 0, 0, 0, 8), 0x3eb33da0u);
+  EXPECT_EQ(bits(uniform, 1234567, 3, 7, 2, 8), 0x3f1376cfu);
+  EXPECT_EQ(bits(uniform, -1, 65535, 100000, 5, 16), 0x3f1f1fd8u);
+  EXPECT_EQ(bits(gumbel, 1234567, 0, 0, 0, 8), 0xbd46436du);
+  EXPECT_EQ(bits(gumbel, 1234567, 3, 7, 2, 8), 0x3f184e57u);
+  EXPECT_EQ(bits(gumbel, -1, 65535, 100000, 5, 16), 0x3f3e4fecu);
+  EXPECT_EQ(bits(normal, 1234567, 0, 0, 0, 8), 0xbec52c8eu);
+  EXPECT_EQ(bits(normal, 1234567, 3, 7, 2, 8), 0x3e445a8au);
+  EXPECT_EQ(bits(normal, -1, 65535, 100000, 5, 16), 0x3e9e8820u);
+  // Both tails.
+  EXPECT_EQ(bits(normal, 5, 0, 63, 0, 1), 0xc04f5fd4u);
+  EXPECT_EQ(bits(normal, 5, 0, 117, 0, 1), 0x4057f0d0u);
+}
+
+TEST(RandomNumber, HasTheMomentsOfItsDistribution) {
+  struct {
+    Distribution kind;
+    double mean, variance;
+  } cases[] = {{Distribution::Uniform, 0.5, 1.0 / 12},
+               {Distribution::Normal, 0, 1},
+               {Distribution::Gumbel, 0.5772157, 1.6449341}};
+  int count = 200000;
+  for (auto [kind, mean, variance] : cases) {
+    double sum = 0, squares = 0;
+    for (int i = 0; i < count; ++i) {
+      double x = randomNumber(kind, 42, 1, i, 0, 1);
+      ASSERT_TRUE(std::isfinite(x));
+      sum += x;
+      squares += (x - mean) * (x - mean);
+    }
+    EXPECT_NEAR(sum / count, mean, 0.02);
+    EXPECT_NEAR(squares / count, variance, 0.03 * variance);
+  }
+}
+
 TEST(RoundToBF16, FollowsTheBits) {
   // Half way goes to even, just above goes up.
   EXPECT_EQ(toBits(roundToBF16(fromBits(0x3f808000))), 0x3f800000u);
@@ -152,81 +265,4 @@ TEST(RoundToType, AgreesWithTheBitsOfBF16) {
     if (!std::isnan(x))
       ASSERT_EQ(toBits(roundToType(x, bf16)), toBits(roundToBF16(x))) << x;
   }
-}
-
-namespace {
-
-class SelectExperts : public testing::Test {
-protected:
-  SelectExperts() { context.loadDialect<MoeDialect>(); }
-
-  PolicyAttr policy(Score score, int64_t k, bool normalize = false,
-                    float epsilon = 0, float scale = 1) {
-    return PolicyAttr::get(&context, score, k, 1, 1, GroupFilter::None,
-                           WeightSource::Scores, normalize, APFloat(epsilon),
-                           APFloat(scale), Type());
-  }
-  PolicyAttr grouped(int64_t k, int64_t groups, int64_t keep,
-                     GroupFilter filter) {
-    return PolicyAttr::get(&context, Score::None, k, groups, keep, filter,
-                           WeightSource::Scores, false, APFloat(0.0f),
-                           APFloat(1.0f), Type());
-  }
-  using Ids = std::vector<int64_t>;
-  MLIRContext context;
-  float infinity = std::numeric_limits<float>::infinity();
-};
-
-} // namespace
-
-TEST_F(SelectExperts, TakesTheLowestIndexOfEqualKeys) {
-  float logits[] = {1, 2, 2, 2, 0};
-  EXPECT_EQ(selectExperts(logits, {}, policy(Score::Softmax, 2)).ids,
-            (Ids{1, 2}));
-}
-
-TEST_F(SelectExperts, NaNAndInfinityMakeAllScoresNaN) {
-  for (float bad : {NAN, infinity}) {
-    float logits[] = {1, bad, 3, 4};
-    Selection found = selectExperts(logits, {}, policy(Score::Softmax, 2));
-    EXPECT_EQ(found.ids, (Ids{0, 1}));
-    EXPECT_TRUE(std::isnan(found.weights[0]) && std::isnan(found.weights[1]));
-  }
-}
-
-TEST_F(SelectExperts, ANaNKeyCountsAsMinusInfinity) {
-  float logits[] = {NAN, -infinity, -5, NAN};
-  EXPECT_EQ(selectExperts(logits, {}, policy(Score::None, 3)).ids,
-            (Ids{0, 1, 2}));
-}
-
-TEST_F(SelectExperts, BiasSelectsButDoesNotWeigh) {
-  float logits[] = {3, 0, 0, 0}, bias[] = {-1, 0, 1, 1};
-  Selection found = selectExperts(logits, bias, policy(Score::Sigmoid, 2));
-  EXPECT_EQ(found.ids, (Ids{2, 3}));
-  EXPECT_EQ(found.weights[0], 0.5f);
-}
-
-TEST_F(SelectExperts, GroupsFilterBeforeSelection) {
-  // Groups of two: sums 9, 10, 8; maxima 9, 5, 8.
-  float logits[] = {9, 0, 5, 5, 8, 0};
-  EXPECT_EQ(
-      selectExperts(logits, {}, grouped(2, 3, 1, GroupFilter::Top2Sum)).ids,
-      (Ids{2, 3}));
-  EXPECT_EQ(selectExperts(logits, {}, grouped(2, 3, 2, GroupFilter::Max)).ids,
-            (Ids{0, 4}));
-}
-
-TEST_F(SelectExperts, ExpertsOfDroppedGroupsNeverCount) {
-  // All keys negative: an expert of a dropped group must not look like 0.
-  float logits[] = {-9, -8, -2, -3};
-  EXPECT_EQ(selectExperts(logits, {}, grouped(2, 2, 1, GroupFilter::Max)).ids,
-            (Ids{2, 3}));
-}
-
-TEST_F(SelectExperts, NormalisesWithEpsilonThenScales) {
-  float logits[] = {1, 3};
-  Selection found =
-      selectExperts(logits, {}, policy(Score::None, 2, true, 4, 2));
-  EXPECT_EQ(found.weights, (std::vector<float>{0.25f, 0.75f}));
 }
