@@ -10,6 +10,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Experts.h"
 #include "Inspect.h"
 #include "ToolSupport.h"
 
@@ -24,12 +25,13 @@ using nlohmann::ordered_json;
 
 namespace {
 
-const std::vector<std::string> commands = {
-    "summary", "io", "weights", "kernels", "memory", "plan", "check"};
+const std::vector<std::string> commands = {"summary", "io",     "weights",
+                                           "kernels", "memory", "plan",
+                                           "check",   "experts"};
 
 struct Options {
   std::string command = "summary", model, function, weights, isa;
-  std::string device = "cpu";
+  std::string device = "cpu", html, png;
   int64_t tokens = 1;
   int32_t threads = 0;
   bool json = false;
@@ -251,7 +253,35 @@ Status check(const Artifact &artifact, const Options &options, Report &report) {
   return machine.ok() ? weights : machine;
 }
 
+Status runExperts(const Options &options) {
+  MOE_ASSIGN_OR_RETURN(std::shared_ptr<const MappedFile> file,
+                       MappedFile::open(options.model));
+  MOE_ASSIGN_OR_RETURN(
+      ExpertTable table,
+      parseExpertTable(std::string(reinterpret_cast<const char *>(file->data()),
+                                   file->size()),
+                       options.model));
+  if (!options.html.empty()) {
+    MOE_ASSIGN_OR_RETURN(std::string page, describeExpertsHtml(table));
+    MOE_RETURN_IF_ERROR(writeFile(options.html, page.data(), page.size()));
+  }
+  if (!options.png.empty()) {
+    MOE_ASSIGN_OR_RETURN(std::string image,
+                         encodePng(drawHeatmap(table, cellSize(table))));
+    MOE_RETURN_IF_ERROR(writeFile(options.png, image.data(), image.size()));
+  }
+  Report report = describeExperts(table);
+  return print(options.json ? report.json.dump() + "\n" : report.text);
+}
+
 Status run(const Options &options) {
+  if (options.command == "experts")
+    return runExperts(options);
+  if (!options.html.empty() || !options.png.empty())
+    return Status::error(1,
+                         fmt::format("{} is for the command experts only",
+                                     options.html.empty() ? "--png" : "--html"))
+        .fix("moe-inspect experts stats.json --html=FILE --png=FILE");
   MOE_ASSIGN_OR_RETURN(std::shared_ptr<const Artifact> artifact,
                        Artifact::open(options.model));
   const fb::Function *function = nullptr;
@@ -313,7 +343,8 @@ int main(int argc, char **argv) {
   Options options;
   std::vector<std::string> words;
   app.add_option("model", words,
-                 "[summary|io|weights|kernels|memory|plan|check] model.moe")
+                 "[summary|io|weights|kernels|memory|plan|check] model.moe, "
+                 "or experts stats.json")
       ->required()
       ->expected(1, 2)
       ->option_text("[COMMAND] FILE");
@@ -330,6 +361,9 @@ int main(int argc, char **argv) {
                  "Instruction set level to check: avx2, avx512, amx");
   app.add_option("--device", options.device,
                  "cpu, cuda or cuda:N (check, memory; default: cpu)");
+  app.add_option("--html", options.html,
+                 "Write a page with table, heatmap and curves (experts)");
+  app.add_option("--png", options.png, "Write the heatmap (experts)");
   app.add_flag("--json", options.json, "Print JSON");
   addCommonOptions(app, options.verbosity);
   app.footer("check exits with 0 when moe-run would run the artifact, 3 when "
