@@ -44,6 +44,7 @@ void moe::buildImportPipeline(OpPassManager &pm,
 }
 
 void moe::buildGraphPipeline(OpPassManager &pm, const GraphPipelineOptions &) {
+  pm.addPass(createFlattenExpertsPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   pm.addNestedPass<func::FuncOp>(createVerifyGraphPass());
@@ -51,6 +52,7 @@ void moe::buildGraphPipeline(OpPassManager &pm, const GraphPipelineOptions &) {
 
 void moe::buildRoutedPipeline(OpPassManager &pm,
                               const RoutedPipelineOptions &) {
+  pm.addPass(createOrientWeightsPass());
   pm.addNestedPass<func::FuncOp>(createLowerRoutingPass());
   // Before tensor code is fused away: a sum of two combines is such code.
   pm.addNestedPass<func::FuncOp>(createMergeSegmentsPass());

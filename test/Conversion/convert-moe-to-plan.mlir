@@ -183,7 +183,7 @@ module attributes {moe.max_tokens = 17 : i64} {
 // -----
 
 // Row numbers have 32 bits: with 4096 pairs per token there are fewer tokens.
-// CHECK: plan.func @pairs symbols(%{{.*}}: "N" [0, 524160])
+// CHECK: plan.func @pairs symbols(%{{.*}}: "N" [0, 524287])
 func.func @pairs(%x: tensor<?x8xf32>) -> tensor<4096xi64> {
   %eo, %rt, %rw, %to, %tr = moe.all_rows %x : tensor<?x8xf32>
       -> tensor<4097xi32>, tensor<?xi32>, tensor<?xf32>, tensor<?xi32>,

@@ -29,6 +29,7 @@ plan.kernel @k(%x: memref<?xi32>, %y: memref<?xi64>) {
 plan.kernel @k(%x: memref<?xi32>)
     variants [#moe.cpu<isa = avx2, mr = 1, nr = 1, kc = 1, prefetch = 0,
                        accumulation = "avx2">] {
-  // expected-error@below {{'arith.constant' stands in kernel 'k'; expected kernel ops of the moe dialect}}
   %c0 = arith.constant 0 : index
+  // expected-error@below {{'memref.dim' stands in kernel 'k'; expected kernel ops of the moe dialect}}
+  %n = memref.dim %x, %c0 : memref<?xi32>
 }

@@ -9,8 +9,10 @@
 #ifndef MOE_LIB_CONVERSION_MOETOPLAN_FUNCTIONLOWERING_H
 #define MOE_LIB_CONVERSION_MOETOPLAN_FUNCTIONLOWERING_H
 
+#include "moe/Dialect/Moe/Transforms/RowSpaces.h"
 #include "moe/Dialect/Plan/IR/Plan.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/OperationSupport.h"
 #include "mlir/IR/SymbolTable.h"
@@ -97,52 +99,101 @@ private:
 /// Rows of a tile of a ragged GEMM: what a GPU loads its weights for at once.
 constexpr int64_t kTileRows = 64;
 
+/// At most so many rows: perToken * N + constant.
+struct RowBound {
+  int64_t perToken = 0, constant = 0;
+
+  RowBound operator*(int64_t factor) const {
+    return {perToken * factor, constant * factor};
+  }
+  RowBound operator+(int64_t rows) const { return {perToken, constant + rows}; }
+};
+
 /// Turns one function into commands, for one kind of device.
 class FunctionLowering {
 public:
   FunctionLowering(func::FuncOp func, ModuleState &state)
-      : func(func), state(state), b(func) {}
+      : func(func), state(state), b(func) {
+    analyze();
+  }
   /// The function of the plan, without variants.
   plan::FuncOp createFunction();
   /// Its variant for `device`.
   void addVariant(plan::FuncOp planFunc, DeviceKind device);
 
 private:
+  /// Finds what rows values have and how many there can be, and names the
+  /// decisions.
+  void analyze();
+  void boundPairs(Operation *maker);
+
   void lower(Operation *op);
-  void lowerGroups(Operation *op);
+  void lowerRouterLogits(RouterLogitsOp op);
+  void lowerGather(GatherRowsOp op);
+  void lowerCombine(CombineRowsOp op);
   void lowerGroupedFfn(GroupedFfnOp op);
   void lowerRaggedFfn(GroupedFfnOp op);
-  void lowerMapRows(MapRowsOp op);
   void lowerReturn(func::ReturnOp op);
+  // LowerGroups.cpp: ops that make the five lists.
+  void lowerGroups(Operation *op);
+  void lowerChooseRows(ChooseRowsOp op);
+  void lowerSliceRows(SliceRowsOp op);
+  // LowerRouters.cpp: ops that choose.
+  bool lowerRouter(Operation *op);
+  void lowerSelect(SelectTopkOp op);
+  void lowerCapacity(ApplyCapacityOp op);
+  void lowerProducts(SelectProductsOp op);
+  void lowerNest(NestIdsOp op);
+  // LowerRows.cpp: tensor code.
+  void lowerMapRows(MapRowsOp op);
+  void lowerFoldRows(FoldRowsOp op);
+  void lowerConstant(arith::ConstantOp op);
 
   /// The largest number of tokens for which row numbers fit 32 bits.
   int64_t maxTokens();
 
-  /// An affine size `perToken * N + constant` in bytes.
-  AffineMap size(int64_t perToken, int64_t constant) {
-    return AffineMap::get(1, 0, b.getAffineDimExpr(0) * perToken + constant);
+  /// An affine size in bytes: of rows of `bytes` each.
+  AffineMap size(RowBound rows, int64_t bytes) {
+    return AffineMap::get(1, 0,
+                          b.getAffineDimExpr(0) * (rows.perToken * bytes) +
+                              rows.constant * bytes);
   }
   Value allocate(Location loc, ArrayRef<AffineMap> sizes) {
     return plan::AllocOp::create(b, loc, plan::BufferType::get(b.getContext()),
                                  b.getAffineMapArrayAttr(sizes), 0);
   }
-  /// Bytes of a tensor with `rows` rows per token (0: a static tensor).
-  AffineMap tensorSize(RankedTensorType type, int64_t rows) {
+  RowBound getBound(const RowSpace &space) {
+    switch (space.kind) {
+    case RowSpace::Kind::None:
+      return {0, 1};
+    case RowSpace::Kind::Tokens:
+      return {1, 0};
+    case RowSpace::Kind::Pairs:
+      return pairBounds.lookup(space.pairs);
+    case RowSpace::Kind::Fixed:
+      return {0, space.rows};
+    }
+    llvm_unreachable("unknown kind of rows");
+  }
+  /// Bytes of a tensor.
+  AffineMap tensorSize(Value value) {
+    auto type = cast<RankedTensorType>(value.getType());
+    bool isDynamic = type.getRank() != 0 && type.isDynamicDim(0);
     int64_t bytes = type.getElementTypeBitWidth() / 8;
-    for (int64_t dim : type.getShape().drop_front(rows ? 1 : 0))
+    for (int64_t dim : type.getShape().drop_front(isDynamic ? 1 : 0))
       bytes *= dim;
-    return rows ? size(bytes * rows, 0) : size(0, bytes);
+    return size(isDynamic ? getBound(spaces.lookup(value)) : RowBound{0, 1},
+                bytes);
   }
   /// Memory for a result: the output it becomes, or a temporary.
-  Value define(Value result, int64_t rows) {
+  Value define(Value result) {
     Value &buffer = buffers[result];
     if (!buffer)
-      buffer =
-          allocate(result.getLoc(),
-                   tensorSize(cast<RankedTensorType>(result.getType()), rows));
-    rowsPerToken[result] = rows;
+      buffer = allocate(result.getLoc(), tensorSize(result));
     return buffer;
   }
+  /// Memory for the five lists, and for a worklist where one is needed.
+  void defineLists(Operation *maker);
 
   /// The buffer of a value; a weight becomes a row-major constant.
   Value buffer(Value value) {
@@ -181,10 +232,26 @@ private:
       return values.size() - 1;
     }
   };
-  unsigned addTokens(Args &args) { return args.add(tokens, b.getIndexType()); }
   unsigned addTensor(Args &args, Value tensor) {
     return args.add(buffer(tensor), flatOf(tensor));
   }
+  void addTensors(Args &args, ValueRange tensors) {
+    for (Value tensor : tensors)
+      addTensor(args, tensor);
+  }
+  /// How a kernel learns the number of rows: from an argument that is N, from
+  /// the last of the offsets in an argument, or as a constant.
+  struct Count {
+    RowSpace space;
+    unsigned arg;
+  };
+  Count addCount(Args &args, RowSpace space);
+  Count addCountOf(Args &args, Value value) {
+    return addCount(args, spaces.lookup(value));
+  }
+  /// The number, in the body of a kernel with arguments `v`.
+  static Value getCount(OpBuilder &b, Location loc, ValueRange v,
+                        const Count &count);
 
   void dispatch(Operation *op, StringRef name, const Args &args,
                 ModuleState::BodyBuilder build, bool single = false) {
@@ -201,6 +268,10 @@ private:
   /// Whether the choice of `select` goes straight into the lists of one
   /// `moe.group_rows`, which a GPU then builds in the same kernel.
   GroupRowsOp getFusedGroup(SelectTopkOp select);
+  /// Lets sessions record and replay what `ids` holds, if a `moe.group_rows`
+  /// reads it.
+  void tap(Value ids, bool readOnly = false);
+  void record(Operation *maker);
   /// Whether a ragged GEMM reads the rows of these lists, and a worklist.
   bool needsWorklist(Value expertOffsets) {
     return onGpu() && llvm::any_of(expertOffsets.getUsers(), [](Operation *op) {
@@ -217,10 +288,12 @@ private:
   DenseMap<Value, Value> buffers;
   /// By `expert_offsets`.
   DenseMap<Value, Value> worklists;
-  /// Upper bound of a row tensor's rows per token; for `expert_offsets`, of the
-  /// pairs that it counts.
-  DenseMap<Value, int64_t> rowsPerToken;
-  unsigned routings = 0;
+  RowSpaces spaces;
+  /// By `expert_offsets`: most rows altogether, and most of one token.
+  DenseMap<Value, RowBound> pairBounds;
+  DenseMap<Value, int64_t> pairsPerToken;
+  /// Of the ops that make lists from a decision.
+  DenseMap<Operation *, std::string> layers;
 };
 
 } // namespace mlir::moe

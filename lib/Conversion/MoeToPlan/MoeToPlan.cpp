@@ -12,7 +12,7 @@
 #include "FunctionLowering.h"
 #include "moe/Dialect/Moe/Transforms/Passes.h"
 
-#include "mlir/IR/IRMapping.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_CONVERTMOETOPLANPASS
@@ -22,19 +22,34 @@ namespace mlir::moe {
 using namespace mlir;
 using namespace mlir::moe;
 
+void FunctionLowering::analyze() {
+  unsigned decisions = 0;
+  for (Operation &op : func.front()) {
+    spaces.visit(&op);
+    if (!isa<GroupRowsOp, AllRowsOp, ChooseRowsOp, SliceRowsOp>(op))
+      continue;
+    boundPairs(&op);
+    auto group = dyn_cast<GroupRowsOp>(op);
+    // Slots of experts are no decision.
+    if (isa<ChooseRowsOp>(op) ||
+        (group && !group.getIds().getDefiningOp<arith::ConstantOp>())) {
+      std::string &layer = layers[&op];
+      layer = func.getSymName().str();
+      if (decisions++)
+        layer += "#" + std::to_string(decisions - 1);
+    }
+  }
+}
+
 int64_t FunctionLowering::maxTokens() {
   int64_t limit = 1 << 20;
   if (auto attr = state.module->getAttrOfType<IntegerAttr>("moe.max_tokens"))
     limit = attr.getInt();
-  func.walk([&](Operation *op) {
-    int64_t pairs = 1;
-    if (auto group = dyn_cast<GroupRowsOp>(op))
-      pairs = group.getIds().getType().getDimSize(1);
-    else if (auto rows = dyn_cast<AllRowsOp>(op))
-      pairs = cast<ShapedType>(rows.getExpertOffsets().getType()).getDimSize(0);
-    limit =
-        std::min<int64_t>(limit, std::numeric_limits<int32_t>::max() / pairs);
-  });
+  constexpr int64_t kMaxRows = std::numeric_limits<int32_t>::max();
+  for (auto &[offsets, bound] : pairBounds)
+    if (bound.perToken > 0)
+      limit = std::min(limit, std::max<int64_t>(0, kMaxRows - bound.constant) /
+                                  bound.perToken);
   return limit;
 }
 
@@ -85,10 +100,8 @@ void FunctionLowering::addVariant(plan::FuncOp planFunc, DeviceKind kind) {
   Block *entry = &planFunc.getBody().front();
   tokens = entry->getArgument(0);
   for (auto [arg, input] :
-       llvm::zip(func.getArguments(), entry->getArguments().drop_front())) {
+       llvm::zip(func.getArguments(), entry->getArguments().drop_front()))
     buffers[arg] = input;
-    rowsPerToken[arg] = 1;
-  }
   for (auto [result, output] :
        llvm::zip_equal(terminator.getOperands(),
                        entry->getArguments().take_back(func.getNumResults()))) {
@@ -107,88 +120,61 @@ void FunctionLowering::addVariant(plan::FuncOp planFunc, DeviceKind kind) {
   assignSlots(variant);
 }
 
+FunctionLowering::Count FunctionLowering::addCount(Args &args, RowSpace space) {
+  switch (space.kind) {
+  case RowSpace::Kind::None:
+  case RowSpace::Kind::Fixed:
+    return {space, 0};
+  case RowSpace::Kind::Tokens:
+    return {space, args.add(tokens, b.getIndexType())};
+  case RowSpace::Kind::Pairs:
+    return {space, addTensor(args, space.pairs)};
+  }
+  llvm_unreachable("unknown kind of rows");
+}
+
+Value FunctionLowering::getCount(OpBuilder &b, Location loc, ValueRange v,
+                                 const Count &count) {
+  switch (count.space.kind) {
+  case RowSpace::Kind::None:
+  case RowSpace::Kind::Fixed:
+    return arith::ConstantIndexOp::create(b, loc, count.space.rows);
+  case RowSpace::Kind::Tokens:
+    return v[count.arg];
+  case RowSpace::Kind::Pairs:
+    break;
+  }
+  int64_t experts =
+      cast<ShapedType>(count.space.pairs.getType()).getDimSize(0) - 1;
+  Value last = arith::ConstantIndexOp::create(b, loc, experts);
+  Value rows = memref::LoadOp::create(b, loc, v[count.arg], last);
+  return arith::IndexCastOp::create(b, loc, b.getIndexType(), rows);
+}
+
 void FunctionLowering::lower(Operation *op) {
-  Args args;
-  if (auto logits = dyn_cast<RouterLogitsOp>(op)) {
-    auto type = logits.getWeight().getType();
-    define(logits.getLogits(), 1);
-    addTensor(args, logits.getX());
-    addTensor(args, logits.getWeight());
-    if (logits.getBias())
-      addTensor(args, logits.getBias());
-    addTensor(args, logits.getLogits());
-    addTokens(args);
-    dispatch(op, "router_logits", args, [&](OpBuilder &b, ValueRange v) {
-      bool hasBias = logits.getBias() != nullptr;
-      KernelRouterLogitsOp::create(
-          b, op->getLoc(), v[0], v[1], hasBias ? v[2] : Value(),
-          v[v.size() - 2], v.back(), type.getDimSize(0), type.getDimSize(1),
-          logits.getRoundAttr(), logits.getCosineAttr());
-    });
+  if (lowerRouter(op))
     return;
-  }
-  if (auto select = dyn_cast<SelectTopkOp>(op)) {
-    define(select.getIds(), 1);
-    define(select.getWeights(), 1);
-    if (onGpu() && getFusedGroup(select))
-      return;
-    addTensor(args, select.getLogits());
-    if (select.getBias())
-      addTensor(args, select.getBias());
-    addTensor(args, select.getIds());
-    addTensor(args, select.getWeights());
-    addTokens(args);
-    dispatch(op, "select_topk", args, [&](OpBuilder &b, ValueRange v) {
-      unsigned i = 1;
-      Value bias = select.getBias() ? v[i++] : Value();
-      KernelSelectTopkOp::create(b, op->getLoc(), v[0], bias, Value(), Value(),
-                                 v[i], v[i + 1], v[i + 2],
-                                 select.getLogits().getType().getDimSize(1),
-                                 select.getPolicy(),
-                                 /*bias_per_token=*/false);
-    });
-    return;
-  }
   if (isa<GroupRowsOp, AllRowsOp>(op))
     return lowerGroups(op);
-  if (auto gather = dyn_cast<GatherRowsOp>(op)) {
-    Value offsets = gather.getRowToken().getDefiningOp()->getResult(0);
-    define(gather.getRows(), rowsPerToken[offsets]);
-    addTensor(args, gather.getX());
-    addTensor(args, gather.getRowToken());
-    addTensor(args, offsets);
-    addTensor(args, gather.getRows());
-    dispatch(op, "gather_rows", args, [&](OpBuilder &b, ValueRange v) {
-      KernelGatherRowsOp::create(
-          b, op->getLoc(), v[0], v[1], v[2], /*row_weight=*/Value(), v[3],
-          cast<ShapedType>(offsets.getType()).getDimSize(0) - 1,
-          gather.getX().getType().getDimSize(1));
-    });
-    return;
-  }
+  if (auto choose = dyn_cast<ChooseRowsOp>(op))
+    return lowerChooseRows(choose);
+  if (auto slice = dyn_cast<SliceRowsOp>(op))
+    return lowerSliceRows(slice);
+  if (auto gather = dyn_cast<GatherRowsOp>(op))
+    return lowerGather(gather);
   if (auto ffn = dyn_cast<GroupedFfnOp>(op))
     return lowerGroupedFfn(ffn);
-  if (auto map = dyn_cast<MapRowsOp>(op)) {
-    lowerMapRows(map);
-    return;
-  }
-  if (auto combine = dyn_cast<CombineRowsOp>(op)) {
-    define(combine.getResult(), 1);
-    for (Value operand : op->getOperands())
-      addTensor(args, operand);
-    addTensor(args, combine.getResult());
-    addTokens(args);
-    dispatch(op, "combine_rows", args, [&](OpBuilder &b, ValueRange v) {
-      unsigned n = combine.getRows().size();
-      KernelCombineRowsOp::create(
-          b, op->getLoc(), v.slice(0, n), v.slice(n, n), v.slice(2 * n, n),
-          v.slice(3 * n, n), v[4 * n], v[4 * n + 1],
-          combine.getType().getDimSize(1), combine.getUnweightedAttr());
-    });
-    return;
-  }
+  if (auto map = dyn_cast<MapRowsOp>(op))
+    return lowerMapRows(map);
+  if (auto fold = dyn_cast<FoldRowsOp>(op))
+    return lowerFoldRows(fold);
+  if (auto constant = dyn_cast<arith::ConstantOp>(op))
+    return lowerConstant(constant);
+  if (auto combine = dyn_cast<CombineRowsOp>(op))
+    return lowerCombine(combine);
   if (auto count = dyn_cast<CountRowsOp>(op)) {
-    define(count.getCounts(), 0);
+    Args args;
+    define(count.getCounts());
     addTensor(args, count.getExpertOffsets());
     addTensor(args, count.getCounts());
     dispatch(op, "count_rows", args, [&](OpBuilder &b, ValueRange v) {
@@ -202,34 +188,39 @@ void FunctionLowering::lower(Operation *op) {
     lowerReturn(terminator);
 }
 
-void FunctionLowering::lowerMapRows(MapRowsOp op) {
-  Value offsets = op.getExpertOffsets();
-  int64_t experts =
-      offsets ? cast<ShapedType>(offsets.getType()).getDimSize(0) - 1 : 0;
-  for (Value result : op.getResults())
-    define(result, offsets ? rowsPerToken[offsets] : 1);
+void FunctionLowering::lowerGather(GatherRowsOp op) {
   Args args;
-  for (Value operand : op->getOperands())
-    addTensor(args, operand);
-  for (Value result : op.getResults())
-    addTensor(args, result);
-  addTokens(args);
-  dispatch(op, "map_rows", args, [&](OpBuilder &b, ValueRange v) {
-    auto take = [&](unsigned n) {
-      ValueRange head = v.take_front(n);
-      v = v.drop_front(n);
-      return head;
-    };
-    ValueRange rows = take(op.getRows().size());
-    ValueRange list = take(offsets ? 1 : 0);
-    ValueRange weights = take(op.getExpertWeights().size());
-    ValueRange invariants = take(op.getInvariants().size());
-    ValueRange outs = take(op.getNumResults());
-    auto kernel = KernelMapRowsOp::create(b, op.getLoc(), rows,
-                                          offsets ? list[0] : Value(), weights,
-                                          invariants, outs, v[0], experts);
-    IRMapping mapping;
-    op.getBody().cloneInto(&kernel.getBody(), mapping);
+  Value offsets = getListMaker(op.getRowToken(), 1)->getResult(0);
+  define(op.getRows());
+  addTensor(args, op.getX());
+  addTensor(args, op.getRowToken());
+  addTensor(args, offsets);
+  if (op.getRowWeight())
+    addTensor(args, op.getRowWeight());
+  addTensor(args, op.getRows());
+  dispatch(op, "gather_rows", args, [&](OpBuilder &b, ValueRange v) {
+    KernelGatherRowsOp::create(
+        b, op.getLoc(), v[0], v[1], v[2], op.getRowWeight() ? v[3] : Value(),
+        v.back(),
+        b.getI64IntegerAttr(cast<ShapedType>(offsets.getType()).getDimSize(0) -
+                            1),
+        b.getI64IntegerAttr(op.getX().getType().getDimSize(1)));
+  });
+}
+
+void FunctionLowering::lowerCombine(CombineRowsOp op) {
+  Args args;
+  define(op.getResult());
+  addTensors(args, op->getOperands());
+  addTensor(args, op.getResult());
+  Count count = addCountOf(args, op.getResult());
+  dispatch(op, "combine_rows", args, [&](OpBuilder &b, ValueRange v) {
+    unsigned n = op.getRows().size();
+    KernelCombineRowsOp::create(b, op.getLoc(), v.slice(0, n), v.slice(n, n),
+                                v.slice(2 * n, n), v.slice(3 * n, n), v[4 * n],
+                                getCount(b, op.getLoc(), v, count),
+                                b.getI64IntegerAttr(op.getType().getDimSize(1)),
+                                op.getUnweightedAttr());
   });
 }
 
@@ -242,11 +233,9 @@ void FunctionLowering::lowerReturn(func::ReturnOp op) {
     Value source = buffer(value);
     if (source == output)
       continue;
-    plan::CopyOp::create(
-        b, op.getLoc(), source, output,
-        AffineMapAttr::get(tensorSize(cast<RankedTensorType>(value.getType()),
-                                      rowsPerToken.lookup(value))),
-        b.getStringAttr(func.getSymName() + "/copy"));
+    plan::CopyOp::create(b, op.getLoc(), source, output,
+                         AffineMapAttr::get(tensorSize(value)),
+                         b.getStringAttr(func.getSymName() + "/copy"));
   }
 }
 

@@ -8,6 +8,9 @@
 
 #include "moe/Conversion/Passes.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
 namespace mlir::moe {
 #define GEN_PASS_DEF_VERIFYTILEDPASS
 #include "moe/Conversion/Passes.h.inc"
@@ -16,11 +19,17 @@ namespace mlir::moe {
 using namespace mlir;
 using namespace mlir::moe;
 
+/// Kernel ops and what gives them a number of rows.
 static bool isKernelOp(Operation *op) {
-  return isa<KernelRouterLogitsOp, KernelSelectTopkOp, KernelGroupRowsOp,
-             KernelAllRowsOp, KernelGatherRowsOp, KernelPackRowsOp,
+  return isa<KernelRouterLogitsOp, KernelSelectTopkOp, KernelApplyCapacityOp,
+             KernelSelectProductsOp, KernelRowLogitsOp, KernelNestIdsOp,
+             KernelCountIdsOp, KernelRandomOp, KernelLookupRowsOp,
+             KernelGroupRowsOp, KernelAllRowsOp, KernelChooseRowsOp,
+             KernelSliceRowsOp, KernelGatherRowsOp, KernelPackRowsOp,
              KernelGroupedGemmOp, KernelCombineRowsOp, KernelCountRowsOp,
-             KernelMapRowsOp, KernelRouteRowsOp, KernelRaggedGemmOp>(op);
+             KernelMapRowsOp, KernelFoldRowsOp, KernelRouteRowsOp,
+             KernelRaggedGemmOp, arith::ConstantOp, arith::AddIOp,
+             arith::MulIOp, arith::IndexCastOp, memref::LoadOp>(op);
 }
 
 static LogicalResult verifyKernel(plan::KernelOp kernel, bool strict) {

@@ -9,6 +9,7 @@
 #include "moe/Dialect/Moe/Transforms/Passes.h"
 
 #include "RowCloner.h"
+#include "moe/Dialect/Moe/Transforms/RowSpaces.h"
 
 #include "mlir/Analysis/TopologicalSortUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -73,7 +74,7 @@ namespace {
 
 /// Which rows a value has: those of tokens (null), or of the pairs that a list
 /// of expert offsets counts.
-using RowSpace = Value;
+using PairSpace = Value;
 
 class RowFusion {
 public:
@@ -85,13 +86,13 @@ private:
   /// that must come before it.
   struct Position {
     unsigned level = 0;
-    RowSpace space;
+    PairSpace space;
     bool hasRows = false;
   };
   FailureOr<Position> place(Operation *op);
   /// Checks an op that is repeated but that function-level ops read as well.
   LogicalResult checkRepeated(Operation *op);
-  LogicalResult outline(ArrayRef<Operation *> cluster, RowSpace space);
+  LogicalResult outline(ArrayRef<Operation *> cluster, PairSpace space);
   void eraseDead() {
     SmallVector<Operation *> ops;
     for (Operation &op : func.front())
@@ -109,6 +110,7 @@ private:
   /// An input with one row per token.
   Value tokens;
   DenseMap<Value, Position> positions;
+  RowSpaces spaces;
 };
 
 FailureOr<RowFusion::Position> RowFusion::place(Operation *op) {
@@ -134,9 +136,7 @@ LogicalResult RowFusion::checkRepeated(Operation *op) {
         llvm::none_of(result.getUsers(), isRoutedOp))
       continue;
     if (op->hasTrait<OpTrait::ConstantLike>())
-      return op->emitError() << "'" << op->getName()
-                             << "' is read by a routed op or returned; make "
-                                "the constant a moe.weight";
+      continue;
     return op->emitError()
            << "'" << op->getName()
            << "' yields no rows of tokens; only token-wise tensor code can "
@@ -156,7 +156,7 @@ LogicalResult RowFusion::run() {
       tokens = arg;
   }
 
-  llvm::MapVector<std::pair<unsigned, RowSpace>, SmallVector<Operation *>>
+  llvm::MapVector<std::pair<unsigned, PairSpace>, SmallVector<Operation *>>
       clusters;
   SmallVector<Operation *> filled;
   for (Operation &op : func.front()) {
@@ -171,7 +171,9 @@ LogicalResult RowFusion::run() {
         positions[result] = position;
       if (failed(checkRepeated(&op)))
         return failure();
-      if (llvm::any_of(op.getUsers(), isRoutedOp))
+      // Constants are kernels of their own later.
+      if (!op.hasTrait<OpTrait::ConstantLike>() &&
+          llvm::any_of(op.getUsers(), isRoutedOp))
         filled.push_back(&op);
       continue;
     }
@@ -179,36 +181,31 @@ LogicalResult RowFusion::run() {
       FailureOr<Position> position = place(&op);
       if (failed(position))
         return failure();
-      for (Value result : op.getResults())
+      for (Value result : op.getResults()) {
         positions[result] = {position->level, position->space,
                              isRowTensor(result.getType())};
+        if (isRowTensor(result.getType()) && position->space)
+          spaces.set(result, RowSpace::ofPairs(position->space));
+      }
       clusters[{position->level, position->space}].push_back(&op);
       continue;
     }
     unsigned level = 0;
     for (Value operand : op.getOperands())
       level = std::max(level, positions.lookup(operand).level);
+    spaces.visit(&op);
     bool isConstant = isa<GetWeightOp>(op);
-    RowSpace space;
-    if (auto gather = dyn_cast<GatherRowsOp>(op)) {
-      Operation *lists = gather.getRowToken().getDefiningOp();
-      space = lists ? lists->getResult(0) : Value();
-    } else if (auto map = dyn_cast<MapRowsOp>(op)) {
-      space = map.getExpertOffsets();
-    }
-    for (auto [i, result] : llvm::enumerate(op.getResults())) {
-      if (auto ffn = dyn_cast<GroupedFfnOp>(op))
-        space = ffn.getExpertOffsets()[i];
-      positions[result] = {isConstant ? 0 : level + 1, space,
+    for (Value result : op.getResults())
+      positions[result] = {isConstant ? 0 : level + 1,
+                           spaces.lookup(result).pairs,
                            isRowTensor(result.getType())};
-    }
   }
 
   for (Operation *op : filled)
     if (failed(outline(op, {})))
       return failure();
   SmallVector<
-      std::pair<std::pair<unsigned, RowSpace>, SmallVector<Operation *>>>
+      std::pair<std::pair<unsigned, PairSpace>, SmallVector<Operation *>>>
       ordered = clusters.takeVector();
   for (auto &[key, cluster] : ordered)
     if (failed(outline(cluster, key.second)))
@@ -240,7 +237,7 @@ void RowFusion::replaceSize(tensor::DimOp dim, Value rows) {
 }
 
 LogicalResult RowFusion::outline(ArrayRef<Operation *> cluster,
-                                 RowSpace space) {
+                                 PairSpace space) {
   bool isFilled = isRepeated(cluster.front());
   llvm::SetVector<Operation *> members(cluster.begin(), cluster.end());
   // Pull in what is repeated, operands before users.

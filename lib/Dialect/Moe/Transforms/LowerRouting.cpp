@@ -8,13 +8,11 @@
 
 #include "moe/Dialect/Moe/Transforms/Passes.h"
 
-#include "MatchExpertFfn.h"
-#include "RowCloner.h"
+#include "RoutingLowering.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/IR/Remarks.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_LOWERROUTINGPASS
@@ -24,71 +22,41 @@ namespace mlir::moe {
 using namespace mlir;
 using namespace mlir::moe;
 
-namespace {
-
-/// The five lists of a routing.
-struct RoutingLists {
-  Value expertOffsets, rowToken, rowWeight, tokenOffsets, tokenRows;
-};
-
-class RoutingLowering {
-public:
-  explicit RoutingLowering(func::FuncOp func) : func(func), b(func) {}
-
-  LogicalResult run() {
-    if (failed(checkRoutings()))
+LogicalResult RoutingLowering::run() {
+  if (failed(checkRoutings()))
+    return failure();
+  SmallVector<Operation *> ops;
+  for (Operation &op : func.front())
+    ops.push_back(&op);
+  for (Operation *op : ops) {
+    b.setInsertionPoint(op);
+    if (failed(lower(op)))
       return failure();
-    SmallVector<Operation *> ops;
-    for (Operation &op : func.front())
+  }
+  for (Operation *op : llvm::reverse(ops))
+    if (llvm::is_contained(lowered, op) || isOpTriviallyDead(op))
+      op->erase();
+  // Lists that nothing reads, and what experts gather by themselves.
+  ops.clear();
+  for (Operation &op : func.front())
+    if (isa<MoeDialect>(op.getDialect()) && !isa<YieldOp>(op))
       ops.push_back(&op);
-    for (Operation *op : ops) {
-      b.setInsertionPoint(op);
-      if (failed(lower(op)))
-        return failure();
-    }
-    for (Operation *op : llvm::reverse(ops))
-      if (llvm::is_contained(lowered, op) || isOpTriviallyDead(op))
-        op->erase();
-    // What the experts gather by themselves.
-    for (auto gather :
-         llvm::make_early_inc_range(func.front().getOps<GatherRowsOp>()))
-      if (gather.use_empty())
-        gather.erase();
-    return success();
-  }
+  for (Operation *op : llvm::reverse(ops))
+    if (isOpTriviallyDead(op))
+      op->erase();
+  return success();
+}
 
-private:
-  /// Checks that every routing is made and used by ops of this block that know
-  /// what to do with its lists.
-  LogicalResult checkRoutings();
-  LogicalResult lower(Operation *op);
-  LogicalResult lowerExperts(ExpertsOp op);
-  LogicalResult lowerToMapRows(ExpertsOp op, const RoutingLists &lists);
+static bool makesRouting(Operation *op) {
+  return isa_and_nonnull<RouteOp, AssignOp, AssignAllOp, ChooseTokensOp,
+                         RouteProductsOp, RestrictOp, NestOp>(op);
+}
 
-  /// Types of the lists for a number of experts.
-  SmallVector<Type> listTypes(int64_t experts) {
-    Type i32 = b.getI32Type(), f32 = b.getF32Type();
-    auto list = [](Type type) {
-      return RankedTensorType::get({ShapedType::kDynamic}, type);
-    };
-    return {RankedTensorType::get({experts + 1}, i32), list(i32), list(f32),
-            list(i32), list(i32)};
-  }
-
-  void setLists(Value routing, ValueRange lists) {
-    routings[routing] = {lists[0], lists[1], lists[2], lists[3], lists[4]};
-  }
-
-  void replace(Operation *op, Value value) {
-    op->getResult(0).replaceAllUsesWith(value);
-    lowered.push_back(op);
-  }
-
-  func::FuncOp func;
-  OpBuilder b;
-  DenseMap<Value, RoutingLists> routings;
-  SmallVector<Operation *> lowered;
-};
+static bool usesRouting(Operation *op) {
+  return isa<DispatchOp, ExpertsOp, CombineOp, ExpertCountsOp, RestrictOp,
+             NestOp, GroupedLogitsOp, LoadBalanceLossOp, ImportanceLossOp,
+             RoutingRegretOp>(op);
+}
 
 LogicalResult RoutingLowering::checkRoutings() {
   if (!func.getBody().hasOneBlock())
@@ -96,143 +64,174 @@ LogicalResult RoutingLowering::checkRoutings() {
                             << "' has control flow; expected a single block";
   WalkResult walk = func.walk([&](Operation *op) {
     auto isRouting = llvm::IsaPred<RoutingType>;
-    bool makes = isa<RouteOp, AssignOp, AssignAllOp>(op);
-    bool uses = isa<DispatchOp, ExpertsOp, CombineOp, ExpertCountsOp>(op);
     bool here = op->getBlock() == &func.front();
     for (Value operand : op->getOperands()) {
       if (!isRouting(operand.getType()))
         continue;
-      Operation *def = operand.getDefiningOp();
-      if (!uses || !here || !def || !isa<RouteOp, AssignOp, AssignAllOp>(def)) {
+      if (!usesRouting(op) || !here || !makesRouting(operand.getDefiningOp())) {
         op->emitError()
             << "'" << op->getName()
             << "' uses a routing in a way that has no index lists; expected "
-               "the result of moe.route, moe.assign or moe.assign_all in "
-               "moe.dispatch, moe.experts, moe.combine or moe.expert_counts, "
-               "all in the block of the function";
+               "the result of a router (moe.route, moe.assign, moe.assign_all, "
+               "moe.choose_tokens, moe.route_products, moe.restrict, moe.nest) "
+               "in moe.dispatch, moe.experts, moe.combine, moe.restrict, "
+               "moe.nest, moe.grouped_logits or a statistic, all in the block "
+               "of the function";
         return WalkResult::interrupt();
       }
     }
-    if (llvm::any_of(op->getResultTypes(), isRouting) && !(makes && here)) {
+    if (llvm::any_of(op->getResultTypes(), isRouting) &&
+        !(makesRouting(op) && here)) {
       op->emitError() << "'" << op->getName()
                       << "' makes a routing that cannot be lowered";
       return WalkResult::interrupt();
     }
-    return WalkResult::advance();
+    // What these ask of the choice, index lists do not tell.
+    auto expectMaker = [&](Value routing, function_ref<bool(Operation *)> isMaker,
+                           StringRef expected) -> LogicalResult {
+      if (isMaker(routing.getDefiningOp()))
+        return success();
+      return op->emitError()
+             << "'" << op->getName() << "' expects the result of " << expected
+             << ", got that of '" << routing.getDefiningOp()->getName() << "'";
+    };
+    auto isRoute = [](Operation *op) { return isa<RouteOp>(op); };
+    auto hasIds = [](Operation *op) { return isa<RouteOp, AssignOp>(op); };
+    LogicalResult result = success();
+    if (auto counts = dyn_cast<ExpertCountsOp>(op);
+        counts && counts.getChosen())
+      result = expectMaker(counts.getRouting(), isRoute, "moe.route");
+    else if (auto loss = dyn_cast<LoadBalanceLossOp>(op))
+      result = expectMaker(loss.getRouting(), isRoute, "moe.route");
+    else if (auto regret = dyn_cast<RoutingRegretOp>(op))
+      result = expectMaker(regret.getRouting(), isRoute, "moe.route");
+    else if (auto loss = dyn_cast<ImportanceLossOp>(op))
+      result =
+          expectMaker(loss.getRouting(), hasIds, "moe.route or moe.assign");
+    else if (auto nest = dyn_cast<NestOp>(op))
+      result = expectMaker(nest.getInner(), hasIds, "moe.route or moe.assign");
+    return failed(result) ? WalkResult::interrupt() : WalkResult::advance();
   });
   return failure(walk.wasInterrupted());
 }
 
+RoutingLowering::Lists &RoutingLowering::group(TypedValue<RoutingType> routing,
+                                               Value ids, Value weights,
+                                               bool given) {
+  auto op = GroupRowsOp::create(b, routing.getLoc(),
+                                listTypes(routing.getType().getExperts()), ids,
+                                weights, given);
+  Lists &lists = setLists(routing, op.getResults());
+  lists.ids = lists.chosen = ids;
+  lists.weights = weights;
+  lists.given = given;
+  return lists;
+}
+
+void RoutingLowering::lowerRoute(RouteOp op) {
+  int64_t k = op.getPolicy().getTopK();
+  Type ids = rowsLike(op.getLogits(), k, b.getI32Type());
+  Type weights = rowsLike(op.getLogits(), k, b.getF32Type());
+  auto select = SelectTopkOp::create(
+      b, op.getLoc(), ids, weights, op.getLogits(), op.getBias(),
+      op.getResident(), op.getRandom(), op.getPolicy());
+  if (!op.getPolicy().getCapacity()) {
+    group(op.getRouting(), select.getIds(), select.getWeights(), false);
+    return;
+  }
+  auto dropped = RankedTensorType::get({op.getRouting().getType().getExperts()},
+                                       b.getI32Type());
+  auto apply = ApplyCapacityOp::create(
+      b, op.getLoc(), TypeRange{ids, weights, dropped}, select.getIds(),
+      select.getWeights(), op.getPolicy());
+  group(op.getRouting(), apply.getIds(), apply.getWeights(), false).chosen =
+      select.getIds();
+}
+
+void RoutingLowering::lowerRestrict(RestrictOp op) {
+  Lists source = routings[op.getRouting()];
+  auto slice = SliceRowsOp::create(
+      b, op.getLoc(), listTypes(op.getResult().getType().getExperts()),
+      source.expertOffsets, source.rowToken, source.rowWeight,
+      source.tokenOffsets, source.tokenRows, op.getBegin(), op.getEnd());
+  setLists(op.getResult(), slice.getResults());
+}
+
+void RoutingLowering::lowerNest(NestOp op) {
+  Lists inner = routings[op.getInner()];
+  auto ids = NestIdsOp::create(b, op.getLoc(), inner.ids.getType(), inner.ids,
+                               routings[op.getOuter()].expertOffsets,
+                               op.getInner().getType().getExperts());
+  group(op.getRouting(), ids.getResult(), inner.weights, inner.given);
+}
+
 LogicalResult RoutingLowering::lower(Operation *op) {
   Location loc = op->getLoc();
+  if (makesRouting(op))
+    lowered.push_back(op);
   if (auto route = dyn_cast<RouteOp>(op)) {
-    int64_t k = route.getPolicy().getTopK();
-    auto matrix = [&](Type type) {
-      return RankedTensorType::get({ShapedType::kDynamic, k}, type);
-    };
-    auto select = SelectTopkOp::create(
-        b, loc, matrix(b.getI32Type()), matrix(b.getF32Type()),
-        route.getLogits(), route.getBias(), route.getPolicy());
-    auto group = GroupRowsOp::create(
-        b, loc, listTypes(route.getRouting().getType().getExperts()),
-        select.getIds(), select.getWeights(), /*given=*/false);
-    setLists(route.getRouting(), group.getResults());
-    lowered.push_back(op);
-    return success();
-  }
-  if (auto assign = dyn_cast<AssignOp>(op)) {
-    auto group = GroupRowsOp::create(
-        b, loc, listTypes(assign.getRouting().getType().getExperts()),
-        assign.getIndices(), assign.getWeights(), /*given=*/true);
-    setLists(assign.getRouting(), group.getResults());
-    lowered.push_back(op);
-    return success();
-  }
-  if (auto assign = dyn_cast<AssignAllOp>(op)) {
+    lowerRoute(route);
+  } else if (auto assign = dyn_cast<AssignOp>(op)) {
+    group(assign.getRouting(), assign.getIndices(), assign.getWeights(), true);
+  } else if (auto all = dyn_cast<AssignAllOp>(op)) {
     auto rows = AllRowsOp::create(
-        b, loc, listTypes(assign.getRouting().getType().getExperts()),
-        assign.getX(), assign.getWeights());
-    setLists(assign.getRouting(), rows.getResults());
-    lowered.push_back(op);
-    return success();
-  }
-  if (auto dispatch = dyn_cast<DispatchOp>(op)) {
+        b, loc, listTypes(all.getRouting().getType().getExperts()), all.getX(),
+        all.getWeights());
+    setLists(all.getRouting(), rows.getResults());
+  } else if (auto choose = dyn_cast<ChooseTokensOp>(op)) {
+    RoutingType type = choose.getRouting().getType();
+    auto rows = ChooseRowsOp::create(
+        b, loc, listTypes(type.getExperts()), choose.getLogits(),
+        choose.getScore(), choose.getCapacity(), choose.getAverage(),
+        choose.getScaleAttr(), choose.getRoundWeightsAttr(), type.getRows(),
+        type.getExtra());
+    setLists(choose.getRouting(), rows.getResults());
+  } else if (auto products = dyn_cast<RouteProductsOp>(op)) {
+    int64_t k = products.getPolicy().getTopK();
+    auto select = SelectProductsOp::create(
+        b, loc, rowsLike(products.getFirst(), k, b.getI32Type()),
+        rowsLike(products.getFirst(), k, b.getF32Type()), products.getFirst(),
+        products.getSecond(), products.getPolicy());
+    group(products.getRouting(), select.getIds(), select.getWeights(), false);
+  } else if (auto restricted = dyn_cast<RestrictOp>(op)) {
+    lowerRestrict(restricted);
+  } else if (auto nest = dyn_cast<NestOp>(op)) {
+    lowerNest(nest);
+  } else if (auto logits = dyn_cast<GroupedLogitsOp>(op)) {
     replace(op,
-            GatherRowsOp::create(b, loc, dispatch.getType(), dispatch.getX(),
-                                 routings[dispatch.getRouting()].rowToken));
-    return success();
-  }
-  if (auto experts = dyn_cast<ExpertsOp>(op))
+            RowLogitsOp::create(b, loc, logits.getType(), logits.getRows(),
+                                logits.getWeight(),
+                                routings[logits.getRouting()].expertOffsets));
+  } else if (auto dispatch = dyn_cast<DispatchOp>(op)) {
+    const Lists &lists = routings[dispatch.getRouting()];
+    replace(op, GatherRowsOp::create(
+                    b, loc, dispatch.getType(), dispatch.getX(), lists.rowToken,
+                    dispatch.getWeighted() ? lists.rowWeight : Value()));
+  } else if (auto experts = dyn_cast<ExpertsOp>(op)) {
     return lowerExperts(experts);
-  if (auto combine = dyn_cast<CombineOp>(op)) {
-    const RoutingLists &lists = routings[combine.getRouting()];
-    replace(op, CombineRowsOp::create(b, loc, combine.getType(),
-                                      combine.getRows(), lists.tokenOffsets,
-                                      lists.tokenRows, lists.rowWeight));
-    return success();
-  }
-  if (auto counts = dyn_cast<ExpertCountsOp>(op)) {
+  } else if (auto combine = dyn_cast<CombineOp>(op)) {
+    const Lists &lists = routings[combine.getRouting()];
+    DenseBoolArrayAttr unweighted;
+    if (combine.getUnweighted())
+      unweighted = b.getDenseBoolArrayAttr({true});
     replace(op,
-            CountRowsOp::create(b, loc, counts.getType(),
-                                routings[counts.getRouting()].expertOffsets));
-    return success();
+            CombineRowsOp::create(b, loc, combine.getType(), combine.getRows(),
+                                  lists.tokenOffsets, lists.tokenRows,
+                                  lists.rowWeight, unweighted));
+  } else if (auto counts = dyn_cast<ExpertCountsOp>(op)) {
+    const Lists &lists = routings[counts.getRouting()];
+    if (counts.getChosen())
+      replace(op, CountIdsOp::create(b, loc, counts.getType(), lists.chosen));
+    else
+      replace(op, CountRowsOp::create(b, loc, counts.getType(),
+                                      lists.expertOffsets));
+  } else {
+    return lowerStatistics(op);
   }
   return success();
 }
 
-LogicalResult RoutingLowering::lowerExperts(ExpertsOp op) {
-  const RoutingLists &lists = routings[op.getRouting()];
-  auto missed = [&](const std::string &why) {
-    remark::missed(op.getLoc(), remark::RemarkOpts::name("GenericExpertBody")
-                                    .category("moe-lower-routing"))
-        << remark::reason("expert body runs row by row: {0}", why);
-    return lowerToMapRows(op, lists);
-  };
-  std::string why;
-  FailureOr<ExpertFfn> ffn = matchExpertFfn(op, why);
-  if (failed(ffn))
-    return missed(why);
-  auto gather = op.getRows().getDefiningOp<GatherRowsOp>();
-  if (!gather || gather.getRowToken() != lists.rowToken)
-    return missed("its rows do not come straight from moe.dispatch by the "
-                  "same routing");
-
-  SmallVector<Value> weights;
-  for (unsigned i : ffn->parts)
-    weights.push_back(op.getWeights()[i]);
-  weights.push_back(op.getWeights()[ffn->last]);
-  auto grouped = GroupedFfnOp::create(
-      b, op.getLoc(), op->getResultTypes(), gather.getX(), lists.expertOffsets,
-      lists.rowToken, weights, ffn->parts.size());
-  buildActivation(*ffn, grouped.getActivation(), b);
-  replace(op, grouped.getResult(0));
-  return success();
-}
-
-LogicalResult RoutingLowering::lowerToMapRows(ExpertsOp op,
-                                              const RoutingLists &lists) {
-  auto map =
-      MapRowsOp::create(b, op.getLoc(), op->getResultTypes(), op.getRows(),
-                        lists.expertOffsets, op.getWeights(), ValueRange());
-  OpBuilder::InsertionGuard guard(b);
-  Block *block = b.createBlock(&map.getBody());
-  RowCloner cloner(b);
-  Block &body = op.getBody().front();
-  for (BlockArgument arg : body.getArguments())
-    cloner.mapping.map(
-        arg, block->addArgument(getRowType(arg.getType()), arg.getLoc()));
-  for (Operation &inner : body.without_terminator()) {
-    std::string why;
-    if (failed(cloner.clone(&inner, why)))
-      return inner.emitError()
-             << "the body of an expert must treat rows independently; '"
-             << inner.getName() << "' does not: " << why;
-  }
-  YieldOp::create(b, op.getLoc(),
-                  cloner.mapping.lookup(body.getTerminator()->getOperand(0)));
-  replace(op, map.getResult(0));
-  return success();
-}
+namespace {
 
 struct LowerRoutingPass
     : public moe::impl::LowerRoutingPassBase<LowerRoutingPass> {

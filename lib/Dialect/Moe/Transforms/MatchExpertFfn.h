@@ -11,28 +11,27 @@
 
 #include "moe/Dialect/Moe/IR/Moe.h"
 
+#include <memory>
+
 namespace mlir::moe {
 
-/// A feed-forward expert: `last(round(activation(parts[i](x) ...)))`.
+/// A feed-forward expert: `last(round(activation(parts[i](x) ...)))`, where
+/// `parts` and `last` are products with weights, plus a bias when there are
+/// `biases`.
 struct ExpertFfn {
   /// Numbers of the weights (operands of the experts op) of the first one or
   /// two products, and of the last.
   SmallVector<unsigned> parts;
   unsigned last;
-  /// The tensor that the activation ends in, i.e. the left side of the last
-  /// product.
-  Value hidden;
-  /// Results of the first products, in the order of `parts`.
-  SmallVector<Value> products;
+  /// Numbers of the biases of the first products and of the last, or none.
+  SmallVector<unsigned> biases;
+  /// The activation on scalars: block arguments are the first products in f32;
+  /// yields the value before it is rounded to the element type of the rows.
+  std::unique_ptr<Region> activation;
 };
 
 /// Matches the body of `op`; on failure `why` says what does not fit.
 FailureOr<ExpertFfn> matchExpertFfn(ExpertsOp op, std::string &why);
-
-/// Rebuilds the activation of a matched body on scalars: block arguments are
-/// the products in f32; yields the value before it is rounded to the element
-/// type of `hidden`. `matchExpertFfn` has checked that this works.
-void buildActivation(const ExpertFfn &ffn, Region &region, OpBuilder &builder);
 
 } // namespace mlir::moe
 

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "moe/Dialect/Moe/Transforms/Passes.h"
+#include "moe/Dialect/Moe/Transforms/RowSpaces.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -56,9 +57,14 @@ static std::optional<std::pair<Value, Value>> matchSum(Operation *op) {
                         linalgOp.getDpsInputs()[*rhs]);
 }
 
-/// Whether a segment belongs to a routing in which every token visits all.
-static bool isShared(CombineRowsOp op, unsigned segment) {
-  return op.getTokenRows()[segment].getDefiningOp<AllRowsOp>() != nullptr;
+/// Where a segment of a combine stands in the order of addition: parts of a
+/// routing in ascending order of expert, behind each other where the first of
+/// them stood; experts that every token visits last.
+static std::pair<bool, int64_t> getRank(CombineRowsOp op, unsigned segment) {
+  Operation *maker = op.getTokenRows()[segment].getDefiningOp();
+  if (auto slice = dyn_cast_or_null<SliceRowsOp>(maker))
+    return {false, slice.getBegin()};
+  return {isa_and_nonnull<AllRowsOp>(maker), 0};
 }
 
 /// Whether `sum` is the only user of a combine but for questions after its
@@ -70,7 +76,7 @@ static bool isOnlyUser(CombineRowsOp combine, Operation *sum) {
   });
 }
 
-/// A routed function's inputs all have one row per token.
+/// An input with one row per token.
 static Value findTokens(func::FuncOp func) {
   for (BlockArgument arg : func.getArguments())
     if (auto type = dyn_cast<RankedTensorType>(arg.getType());
@@ -81,9 +87,9 @@ static Value findTokens(func::FuncOp func) {
 
 static bool mergeCombines(func::FuncOp func, OpBuilder &b) {
   Value tokens = findTokens(func);
-  if (!tokens)
-    return false;
+  RowSpaces spaces;
   for (Operation &op : func.front()) {
+    spaces.visit(&op);
     auto sum = op.getNumResults() == 1 ? matchSum(&op) : std::nullopt;
     if (!sum)
       continue;
@@ -94,30 +100,67 @@ static bool mergeCombines(func::FuncOp func, OpBuilder &b) {
         first.getType() != op.getResult(0).getType() ||
         second.getType() != first.getType())
       continue;
+    // Sizes are asked of the tokens then.
+    bool hasTokens = tokens && spaces.lookup(first) == RowSpace::ofTokens();
+    if (!hasTokens && !(first->hasOneUse() && second->hasOneUse()))
+      continue;
+    SmallVector<std::pair<CombineRowsOp, unsigned>> segments;
+    for (CombineRowsOp combine : {first, second})
+      for (unsigned s = 0, e = combine.getRows().size(); s < e; ++s)
+        segments.emplace_back(combine, s);
+    llvm::stable_sort(segments, [](auto &a, auto &b) {
+      return getRank(a.first, a.second) < getRank(b.first, b.second);
+    });
     SmallVector<Value> rows, tokenOffsets, tokenRows, weights;
-    for (bool shared : {false, true})
-      for (CombineRowsOp combine : {first, second})
-        for (unsigned s = 0, e = combine.getRows().size(); s < e; ++s) {
-          if (isShared(combine, s) != shared)
-            continue;
-          rows.push_back(combine.getRows()[s]);
-          tokenOffsets.push_back(combine.getTokenOffsets()[s]);
-          tokenRows.push_back(combine.getTokenRows()[s]);
-          weights.push_back(combine.getRowWeight()[s]);
-        }
+    SmallVector<bool> unweighted;
+    for (auto [combine, s] : segments) {
+      rows.push_back(combine.getRows()[s]);
+      tokenOffsets.push_back(combine.getTokenOffsets()[s]);
+      tokenRows.push_back(combine.getTokenRows()[s]);
+      weights.push_back(combine.getRowWeight()[s]);
+      unweighted.push_back(combine.getUnweighted() &&
+                           (*combine.getUnweighted())[s]);
+    }
+    DenseBoolArrayAttr flags;
+    if (llvm::is_contained(unweighted, true))
+      flags = b.getDenseBoolArrayAttr(unweighted);
     b.setInsertionPoint(&op);
-    auto merged = CombineRowsOp::create(b, op.getLoc(), first.getType(), rows,
-                                        tokenOffsets, tokenRows, weights,
-                                        /*unweighted=*/nullptr);
+    auto merged =
+        CombineRowsOp::create(b, op.getLoc(), first.getType(), rows,
+                              tokenOffsets, tokenRows, weights, flags);
     op.getResult(0).replaceAllUsesWith(merged);
     op.erase();
     for (CombineRowsOp combine : {first, second}) {
-      combine.getResult().replaceAllUsesWith(tokens);
+      if (hasTokens)
+        combine.getResult().replaceAllUsesWith(tokens);
       combine.erase();
     }
     return true;
   }
   return false;
+}
+
+/// Factors of the rows of both ops, none when neither has any; nothing when
+/// only one has and the rows of the other have no list of ones.
+static std::optional<SmallVector<Value>> joinScales(GroupedFfnOp first,
+                                                    GroupedFfnOp second) {
+  SmallVector<Value> scales;
+  if (first.getRowWeight().empty() && second.getRowWeight().empty())
+    return scales;
+  for (GroupedFfnOp op : {first, second}) {
+    if (!op.getRowWeight().empty()) {
+      llvm::append_range(scales, op.getRowWeight());
+      continue;
+    }
+    // The weights of experts that every token visits are 1.
+    for (Value tokens : op.getRowToken()) {
+      auto all = tokens.getDefiningOp<AllRowsOp>();
+      if (!all || all.getWeights())
+        return std::nullopt;
+      scales.push_back(all.getRowWeight());
+    }
+  }
+  return scales;
 }
 
 static bool mergeFfns(func::FuncOp func, OpBuilder &b) {
@@ -136,6 +179,9 @@ static bool mergeFfns(func::FuncOp func, OpBuilder &b) {
             return user->isBeforeInBlock(second) || user == second;
           }))
         continue;
+      std::optional<SmallVector<Value>> scales = joinScales(first, second);
+      if (!scales || first.getBiases().empty() != second.getBiases().empty())
+        continue;
       b.setInsertionPoint(second);
       auto join = [](auto range1, auto range2) {
         SmallVector<Value> all(range1);
@@ -148,8 +194,7 @@ static bool mergeFfns(func::FuncOp func, OpBuilder &b) {
           b, b.getFusedLoc({first.getLoc(), second.getLoc()}), types,
           first.getX(),
           join(first.getExpertOffsets(), second.getExpertOffsets()),
-          join(first.getRowToken(), second.getRowToken()),
-          join(first.getRowWeight(), second.getRowWeight()),
+          join(first.getRowToken(), second.getRowToken()), *scales,
           join(first.getWeights(), second.getWeights()),
           join(first.getBiases(), second.getBiases()), first.getParts());
       merged.getActivation().takeBody(first.getActivation());

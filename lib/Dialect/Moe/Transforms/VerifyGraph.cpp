@@ -9,6 +9,7 @@
 #include "moe/Dialect/Moe/Transforms/Passes.h"
 
 #include "RowCloner.h"
+#include "moe/Dialect/Moe/Transforms/RowSpaces.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -27,7 +28,12 @@ using namespace mlir::moe;
 static bool isGraphOp(Operation *op) {
   if (isa_and_nonnull<MoeDialect>(op->getDialect()))
     return isa<GetWeightOp, RouterLogitsOp, RouteOp, AssignOp, AssignAllOp,
-               DispatchOp, ExpertsOp, CombineOp, ExpertCountsOp, YieldOp>(op);
+               ChooseTokensOp, RouteProductsOp, RestrictOp, GroupedLogitsOp,
+               NestOp, RandomOp, LookupOp, SoftDispatchOp, SoftCombineOp,
+               DispatchOp, ExpertsOp, CombineOp, ExpertCountsOp,
+               ExpertFractionsOp, MeanScoresOp, LoadBalanceLossOp,
+               RouterZLossOp, ImportanceLossOp, UpdateBiasOp, RoutingRegretOp,
+               YieldOp>(op);
   return isa_and_nonnull<arith::ArithDialect, linalg::LinalgDialect,
                          math::MathDialect, tensor::TensorDialect>(
       op->getDialect());
@@ -40,71 +46,158 @@ namespace {
 class RowChecker {
 public:
   LogicalResult check(Operation &op);
-  void addTokens(Value value) { spaces[value] = Value(); }
 
 private:
-  /// Fails when `value` has rows and they are others than those of `space`
-  /// (null: tokens).
-  LogicalResult expect(Operation &op, Value value, Value space) {
-    auto it = spaces.find(value);
-    if (!value || it == spaces.end() || it->second == space)
+  /// Fails when `value` has rows and they are others than those of `space`.
+  LogicalResult expect(Operation &op, Value value, RowSpace space) {
+    if (!value || spaces.lookup(value) == space)
       return success();
-    const char *wanted =
-        space ? "one row per pair of its routing" : "one row per token";
-    const char *got = !it->second ? "one row per token"
-                      : space     ? "one row per pair of another routing"
-                                  : "one row per (token, expert) pair";
-    return op.emitError() << "'" << op.getName() << "' expects " << wanted
-                          << ", but its operand has " << got;
+    RowSpace own = spaces.lookup(value);
+    auto name = [&](const RowSpace &space, const RowSpace &other) {
+      if (space.kind == RowSpace::Kind::Fixed)
+        return std::to_string(space.rows) + " rows";
+      if (space.kind != RowSpace::Kind::Pairs)
+        return std::string("one row per token");
+      if (&space == &own)
+        return std::string(other.kind == RowSpace::Kind::Pairs
+                               ? "one row per pair of another routing"
+                               : "one row per (token, expert) pair");
+      return std::string("one row per pair of its routing");
+    };
+    return op.emitError() << "'" << op.getName() << "' expects "
+                          << name(space, own) << ", but its operand has "
+                          << name(own, space);
   }
+  LogicalResult expectSame(Operation &op, ValueRange values) {
+    for (Value value : values)
+      if (failed(expect(op, value, spaces.lookup(values.front()))))
+        return failure();
+    return success();
+  }
+  LogicalResult checkRouter(Operation &op);
+  LogicalResult checkRows(Operation &op);
 
-  /// Null for tokens, else the routing; absent for other values.
-  DenseMap<Value, Value> spaces;
+  /// Pairs are named by their routing.
+  RowSpaces spaces;
 };
 
 } // namespace
 
-LogicalResult RowChecker::check(Operation &op) {
-  if (auto logits = dyn_cast<RouterLogitsOp>(op)) {
-    addTokens(logits.getLogits());
-    return expect(op, logits.getX(), {});
+/// What makes a routing.
+LogicalResult RowChecker::checkRouter(Operation &op) {
+  Value routing = op.getResult(0);
+  SmallVector<Value> rows;
+  if (auto route = dyn_cast<RouteOp>(op)) {
+    rows.push_back(route.getLogits());
+    if (route.getBias() &&
+        cast<ShapedType>(route.getBias().getType()).getRank() == 2)
+      rows.push_back(route.getBias());
+    if (route.getRandom())
+      rows.push_back(route.getRandom());
+  } else if (isa<RestrictOp>(op)) {
+    spaces.setTokens(routing, spaces.getTokens(op.getOperand(0)));
+    return success();
+  } else if (auto nest = dyn_cast<NestOp>(op)) {
+    RowSpace tokens = spaces.getTokens(nest.getInner());
+    spaces.setTokens(routing, tokens);
+    if (tokens == RowSpace::ofPairs(nest.getOuter()))
+      return success();
+    return op.emitError() << "'" << op.getName()
+                          << "' nests a routing of other rows than those that "
+                             "moe.dispatch by the outer routing gives";
+  } else {
+    rows.assign(op.operand_begin(), op.operand_end());
   }
+  spaces.setTokens(routing, spaces.lookup(rows.front()));
+  return expectSame(op, rows);
+}
+
+/// What reads or makes rows, tensor code included.
+LogicalResult RowChecker::checkRows(Operation &op) {
   if (auto dispatch = dyn_cast<DispatchOp>(op)) {
-    spaces[dispatch.getRows()] = dispatch.getRouting();
-    return expect(op, dispatch.getX(), {});
+    Value routing = dispatch.getRouting();
+    spaces.set(dispatch.getRows(), RowSpace::ofPairs(routing));
+    if (dispatch.getRows().getType().hasStaticShape())
+      return op.emitError()
+             << "'" << op.getName() << "' has a result of type "
+             << dispatch.getRows().getType()
+             << "; the number of pairs is not known at compile time";
+    return expect(op, dispatch.getX(), spaces.getTokens(routing));
   }
   if (auto experts = dyn_cast<ExpertsOp>(op)) {
-    spaces[experts.getResult()] = experts.getRouting();
-    return expect(op, experts.getRows(), experts.getRouting());
+    RowSpace space = RowSpace::ofPairs(experts.getRouting());
+    spaces.set(experts.getResult(), space);
+    return expect(op, experts.getRows(), space);
+  }
+  if (auto logits = dyn_cast<GroupedLogitsOp>(op)) {
+    RowSpace space = RowSpace::ofPairs(logits.getRouting());
+    spaces.set(logits.getLogits(), space);
+    return expect(op, logits.getRows(), space);
   }
   if (auto combine = dyn_cast<CombineOp>(op)) {
-    addTokens(combine.getResult());
-    return expect(op, combine.getRows(), combine.getRouting());
+    RowSpace tokens = spaces.getTokens(combine.getRouting());
+    spaces.set(combine.getResult(), tokens);
+    if (tokens.kind == RowSpace::Kind::Fixed &&
+        combine.getType() !=
+            combine.getType().clone(
+                {tokens.rows, combine.getType().getDimSize(1)}))
+      return op.emitError() << "'" << op.getName() << "' has a result of type "
+                            << combine.getType() << "; expected " << tokens.rows
+                            << " rows, as many as its routing has tokens";
+    return expect(op, combine.getRows(),
+                  RowSpace::ofPairs(combine.getRouting()));
   }
-  if (isa<RouteOp, AssignOp, AssignAllOp, func::ReturnOp>(op)) {
-    for (Value operand : op.getOperands())
-      if (failed(expect(op, operand, {})))
-        return failure();
+  if (auto logits = dyn_cast<RouterLogitsOp>(op)) {
+    spaces.set(logits.getLogits(), spaces.lookup(logits.getX()));
     return success();
   }
-  if (isa<tensor::DimOp>(op))
+  if (auto random = dyn_cast<RandomOp>(op)) {
+    spaces.set(random.getResult(), spaces.lookup(random.getLike()));
     return success();
-  std::optional<Value> space;
+  }
+  if (auto table = dyn_cast<LookupOp>(op)) {
+    spaces.set(table.getResult(), spaces.lookup(table.getIndices()));
+    return success();
+  }
+  if (auto soft = dyn_cast<SoftDispatchOp>(op))
+    return expect(op, soft.getX(), spaces.lookup(soft.getLogits()));
+  if (auto soft = dyn_cast<SoftCombineOp>(op)) {
+    spaces.set(soft.getResult(), spaces.lookup(soft.getLogits()));
+    return success();
+  }
+  if (auto loss = dyn_cast<LoadBalanceLossOp>(op))
+    return expect(op, loss.getLogits(), spaces.getTokens(loss.getRouting()));
+  if (isa<tensor::DimOp>(op) || isa<MoeDialect>(op.getDialect()))
+    return success();
+  std::optional<RowSpace> space;
   for (Value operand : op.getOperands()) {
-    auto it = spaces.find(operand);
-    if (it == spaces.end())
+    if (!isRowTensor(operand.getType()))
       continue;
-    if (space && *space != it->second)
+    RowSpace own = spaces.lookup(operand);
+    if (space && *space != own)
       return op.emitError() << "'" << op.getName()
                             << "' mixes rows of tokens with rows of experts, "
                                "or rows of two routings";
-    space = it->second;
+    space = own;
   }
   if (space)
     for (Value result : op.getResults())
       if (isRowTensor(result.getType()))
-        spaces[result] = *space;
+        spaces.set(result, *space);
   return success();
+}
+
+LogicalResult RowChecker::check(Operation &op) {
+  if (isa<func::ReturnOp>(op)) {
+    for (Value operand : op.getOperands())
+      if (isRowTensor(operand.getType()) &&
+          failed(expect(op, operand, RowSpace::ofTokens())))
+        return failure();
+    return success();
+  }
+  if (llvm::any_of(op.getResultTypes(), llvm::IsaPred<RoutingType>))
+    return checkRouter(op);
+  return checkRows(op);
 }
 
 /// Element types that buffers of the plan can have.
@@ -127,18 +220,25 @@ static LogicalResult verifyGraph(func::FuncOp func) {
     return func.emitError()
            << "function '" << func.getSymName() << "' has no result";
   for (auto [i, type] : llvm::enumerate(func.getArgumentTypes())) {
-    if (!isRowTensor(type))
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    if (!tensor || !(isRowTensor(type) ||
+                     (tensor.getRank() != 0 && tensor.hasStaticShape())))
       return func.emitError()
              << "input " << i << " of function '" << func.getSymName()
              << "' has type " << type
-             << "; expected a tensor whose first dimension, and no other, is "
-                "dynamic (the number of tokens)";
+             << "; expected a tensor whose first dimension is dynamic (the "
+                "number of tokens) and no other, or a static one";
     if (!isStorable(getElementTypeOrSelf(type)))
       return func.emitError()
              << "input " << i << " of function '" << func.getSymName()
              << "' has element type " << getElementTypeOrSelf(type)
              << "; expected f32, bf16, f16, i64, i32 or i8";
   }
+  if (llvm::none_of(func.getArgumentTypes(), isRowTensor))
+    return func.emitError()
+           << "no input of function '" << func.getSymName()
+           << "' has one row per token; expected a tensor whose first "
+              "dimension, and no other, is dynamic";
   for (auto [i, type] : llvm::enumerate(func.getResultTypes())) {
     auto tensor = dyn_cast<RankedTensorType>(type);
     if (!tensor || (!tensor.hasStaticShape() && !isRowTensor(tensor)))
@@ -167,8 +267,6 @@ static LogicalResult verifyGraph(func::FuncOp func) {
     return failure();
 
   RowChecker rows;
-  for (BlockArgument arg : func.getArguments())
-    rows.addTokens(arg);
   for (Operation &op : func.front())
     if (failed(rows.check(op)))
       return failure();

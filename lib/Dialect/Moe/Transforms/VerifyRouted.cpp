@@ -9,6 +9,9 @@
 #include "moe/Dialect/Moe/Transforms/Passes.h"
 
 #include "RowCloner.h"
+#include "moe/Dialect/Moe/Transforms/RowSpaces.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_VERIFYROUTEDPASS
@@ -20,7 +23,7 @@ using namespace mlir::moe;
 
 namespace {
 
-/// The lists of one routing, as results of moe.group_rows and moe.all_rows.
+/// The lists of one routing, as results of the ops that make them.
 enum List : unsigned {
   ExpertOffsets,
   RowToken,
@@ -37,35 +40,57 @@ public:
 private:
   LogicalResult verifySignature();
   LogicalResult verifyOp(Operation &op);
+  LogicalResult verifyRouter(Operation &op);
   LogicalResult verifyElements(Operation &op);
 
-  /// The op that makes `value` as list number `list`; null with an error when
-  /// none does.
-  Operation *getMaker(Operation &op, Value value, List list) {
-    auto result = dyn_cast<OpResult>(value);
-    if (result && isa<GroupRowsOp, AllRowsOp>(result.getOwner()) &&
-        result.getResultNumber() == list)
-      return result.getOwner();
-    op.emitError() << "'" << op.getName()
-                   << "' reads an index list that is not result "
-                   << static_cast<unsigned>(list)
-                   << " of 'moe.group_rows' or 'moe.all_rows'";
-    return nullptr;
+  /// The routing of which `value` is list number `list`, as its
+  /// `expert_offsets`; fails when it is none.
+  FailureOr<Value> getRouting(Operation &op, Value value, List list) {
+    if (Operation *maker = getListMaker(value, list))
+      return maker->getResult(0);
+    return op.emitError()
+           << "'" << op.getName() << "' reads an index list that is not result "
+           << static_cast<unsigned>(list)
+           << " of 'moe.group_rows' or another op that makes index lists";
+  }
+  /// The routing of several lists.
+  FailureOr<Value> getRouting(Operation &op,
+                              ArrayRef<std::pair<Value, List>> lists) {
+    FailureOr<Value> routing;
+    for (auto [i, list] : llvm::enumerate(lists)) {
+      FailureOr<Value> own = getRouting(op, list.first, list.second);
+      if (failed(own))
+        return failure();
+      if (i != 0 && *own != *routing)
+        return op.emitError()
+               << "'" << op.getName() << "' reads lists of two routings";
+      routing = own;
+    }
+    return routing;
   }
 
-  /// Fails unless `value` has the rows of `maker`'s pairs, or of tokens when
-  /// `maker` is null.
-  LogicalResult expectRows(Operation &op, Value value, Operation *maker) {
-    if (pairs.lookup(value) == maker)
+  /// Fails unless `value` has the rows of `space`.
+  LogicalResult expectRows(Operation &op, Value value, RowSpace space) {
+    if (spaces.lookup(value) == space)
       return success();
+    const char *wanted = "token";
+    if (space.kind == RowSpace::Kind::Pairs)
+      wanted = "pair of its routing";
+    else if (space.kind == RowSpace::Kind::Fixed)
+      wanted = "slot";
     return op.emitError() << "'" << op.getName() << "' expects one row per "
-                          << (maker ? "pair of its routing" : "token")
-                          << ", but its operand has others";
+                          << wanted << ", but its operand has others";
+  }
+  /// Fails unless all of `values` have the same rows.
+  LogicalResult expectSameRows(Operation &op, ValueRange values) {
+    for (Value value : values)
+      if (failed(expectRows(op, value, spaces.lookup(values.front()))))
+        return failure();
+    return success();
   }
 
   func::FuncOp func;
-  /// Values with one row per pair, and the op that made the pairs.
-  DenseMap<Value, Operation *> pairs;
+  RowSpaces spaces;
 };
 
 } // namespace
@@ -104,11 +129,13 @@ LogicalResult RoutedVerifier::verifySignature() {
   if (!func.getBody().hasOneBlock())
     return func.emitError() << "function '" << name
                             << "' has control flow; expected a single block";
-  for (Type type : func.getArgumentTypes())
-    if (!isRowTensor(type))
+  for (Type type : func.getArgumentTypes()) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    if (!tensor || !(tensor.hasStaticShape() || isRowTensor(tensor)))
       return func.emitError()
              << "function '" << name << "' takes a value of type " << type
-             << "; expected one row per token";
+             << "; expected one row per token, or a static tensor";
+  }
   for (Type type : func.getResultTypes()) {
     auto tensor = dyn_cast<RankedTensorType>(type);
     if (!tensor || !(tensor.hasStaticShape() || isRowTensor(tensor)))
@@ -138,81 +165,126 @@ LogicalResult RoutedVerifier::verifyElements(Operation &op) {
   return success();
 }
 
+LogicalResult RoutedVerifier::verifyRouter(Operation &op) {
+  // Operands with rows agree; of `like` any row counts as one.
+  SmallVector<Value> rows;
+  if (auto select = dyn_cast<SelectTopkOp>(op)) {
+    rows.push_back(select.getLogits());
+    if (select.getBias() &&
+        cast<ShapedType>(select.getBias().getType()).getRank() == 2)
+      rows.push_back(select.getBias());
+    if (select.getRandom())
+      rows.push_back(select.getRandom());
+  } else if (isa<ApplyCapacityOp, SelectProductsOp, GroupRowsOp>(op)) {
+    rows.assign(op.operand_begin(), op.operand_end());
+  } else if (auto all = dyn_cast<AllRowsOp>(op)) {
+    rows.assign(op.operand_begin(), op.operand_end());
+  } else if (auto logits = dyn_cast<RowLogitsOp>(op)) {
+    FailureOr<Value> routing =
+        getRouting(op, logits.getExpertOffsets(), ExpertOffsets);
+    return failure(
+        failed(routing) ||
+        failed(expectRows(op, logits.getRows(), RowSpace::ofPairs(*routing))));
+  } else if (auto nest = dyn_cast<NestIdsOp>(op)) {
+    FailureOr<Value> routing =
+        getRouting(op, nest.getExpertOffsets(), ExpertOffsets);
+    return failure(
+        failed(routing) ||
+        failed(expectRows(op, nest.getIds(), RowSpace::ofPairs(*routing))));
+  } else if (auto slice = dyn_cast<SliceRowsOp>(op)) {
+    return getRouting(op, {{slice.getSourceOffsets(), ExpertOffsets},
+                           {slice.getSourceRowToken(), RowToken},
+                           {slice.getSourceRowWeight(), RowWeight},
+                           {slice.getSourceTokenOffsets(), TokenOffsets},
+                           {slice.getSourceTokenRows(), TokenRows}});
+  }
+  return expectSameRows(op, rows);
+}
+
 LogicalResult RoutedVerifier::verifyOp(Operation &op) {
-  if (isa<GetWeightOp>(op))
+  if (isa<GetWeightOp, RouterLogitsOp, RandomOp, LookupOp, ChooseRowsOp,
+          CountIdsOp>(op))
     return success();
-  if (isa<RouterLogitsOp, SelectTopkOp, GatherRowsOp, GroupedFfnOp, MapRowsOp,
-          CombineRowsOp>(op))
-    for (Type type : op.getResultTypes())
-      if (!isRowTensor(type))
-        return op.emitError()
-               << "'" << op.getName() << "' has a result of type " << type
-               << "; expected a dynamic number of rows";
-  if (isa<RouterLogitsOp, SelectTopkOp, GroupRowsOp, AllRowsOp, func::ReturnOp>(
-          op)) {
+  if (isa<SelectTopkOp, ApplyCapacityOp, SelectProductsOp, GroupRowsOp,
+          AllRowsOp, RowLogitsOp, NestIdsOp, SliceRowsOp>(op))
+    return verifyRouter(op);
+  if (auto constant = dyn_cast<arith::ConstantOp>(op)) {
+    if (isa<RankedTensorType>(constant.getType()) &&
+        isa<DenseElementsAttr>(constant.getValue()))
+      return success();
+  }
+  if (isa<func::ReturnOp>(op)) {
     for (Value operand : op.getOperands())
       if (isRowTensor(operand.getType()) &&
-          failed(expectRows(op, operand, nullptr)))
+          failed(expectRows(op, operand, RowSpace::ofTokens())))
         return failure();
-    if (isa<GroupRowsOp, AllRowsOp>(op))
-      for (Value list : op.getResults().drop_front())
-        pairs[list] = &op;
     return success();
   }
   if (auto gather = dyn_cast<GatherRowsOp>(op)) {
-    Operation *maker = getMaker(op, gather.getRowToken(), RowToken);
-    pairs[gather.getRows()] = maker;
-    return success(maker && succeeded(expectRows(op, gather.getX(), nullptr)));
+    SmallVector<std::pair<Value, List>> lists{{gather.getRowToken(), RowToken}};
+    if (gather.getRowWeight())
+      lists.emplace_back(gather.getRowWeight(), RowWeight);
+    FailureOr<Value> routing = getRouting(op, lists);
+    return failure(
+        failed(routing) ||
+        failed(expectRows(op, gather.getX(), spaces.getTokens(*routing))));
   }
   if (auto ffn = dyn_cast<GroupedFfnOp>(op)) {
     for (unsigned s = 0; s < ffn.getNumSegments(); ++s) {
-      Operation *maker = getMaker(op, ffn.getExpertOffsets()[s], ExpertOffsets);
-      Operation *tokens = getMaker(op, ffn.getRowToken()[s], RowToken);
-      if (!maker || !tokens)
+      SmallVector<std::pair<Value, List>> lists{
+          {ffn.getExpertOffsets()[s], ExpertOffsets},
+          {ffn.getRowToken()[s], RowToken}};
+      if (!ffn.getRowWeight().empty())
+        lists.emplace_back(ffn.getRowWeight()[s], RowWeight);
+      FailureOr<Value> routing = getRouting(op, lists);
+      if (failed(routing) ||
+          failed(expectRows(op, ffn.getX(), spaces.getTokens(*routing))))
         return failure();
-      if (maker != tokens)
-        return op.emitError()
-               << "'" << op.getName() << "' reads lists of two routings";
-      pairs[ffn.getResult(s)] = maker;
     }
-    return expectRows(op, ffn.getX(), nullptr);
+    return success();
   }
   if (auto map = dyn_cast<MapRowsOp>(op)) {
-    Operation *maker = nullptr;
-    if (map.getExpertOffsets() &&
-        !(maker = getMaker(op, map.getExpertOffsets(), ExpertOffsets)))
-      return failure();
-    for (Value rows : map.getRows())
-      if (failed(expectRows(op, rows, maker)))
-        return failure();
     for (Value invariant : map.getInvariants())
       if (!cast<ShapedType>(invariant.getType()).hasStaticShape())
         return op.emitError()
                << "'" << op.getName() << "' has an invariant of dynamic shape "
                << invariant.getType();
-    if (maker)
-      for (Value result : map.getResults())
-        pairs[result] = maker;
+    if (!map.getExpertOffsets()) {
+      bool isPairs =
+          spaces.lookup(map.getRows()[0]).kind == RowSpace::Kind::Pairs;
+      return isPairs ? expectRows(op, map.getRows()[0], RowSpace::ofTokens())
+                     : expectSameRows(op, map.getRows());
+    }
+    FailureOr<Value> routing =
+        getRouting(op, map.getExpertOffsets(), ExpertOffsets);
+    if (failed(routing))
+      return failure();
+    for (Value rows : map.getRows())
+      if (failed(expectRows(op, rows, RowSpace::ofPairs(*routing))))
+        return failure();
     return success();
   }
+  if (auto fold = dyn_cast<FoldRowsOp>(op))
+    return expectSameRows(op, fold.getRows());
   if (auto combine = dyn_cast<CombineRowsOp>(op)) {
+    RowSpace tokens;
     for (unsigned s = 0, e = combine.getRows().size(); s < e; ++s) {
-      Operation *maker =
-          getMaker(op, combine.getTokenOffsets()[s], TokenOffsets);
-      Operation *rows = getMaker(op, combine.getTokenRows()[s], TokenRows);
-      Operation *weights = getMaker(op, combine.getRowWeight()[s], RowWeight);
-      if (!maker || !rows || !weights)
+      FailureOr<Value> routing =
+          getRouting(op, {{combine.getTokenOffsets()[s], TokenOffsets},
+                          {combine.getTokenRows()[s], TokenRows},
+                          {combine.getRowWeight()[s], RowWeight}});
+      if (failed(routing) || failed(expectRows(op, combine.getRows()[s],
+                                               RowSpace::ofPairs(*routing))))
         return failure();
-      if (maker != rows || maker != weights)
+      if (s != 0 && tokens != spaces.getTokens(*routing))
         return op.emitError()
-               << "'" << op.getName() << "' reads lists of two routings";
-      if (failed(expectRows(op, combine.getRows()[s], maker)))
-        return failure();
+               << "'" << op.getName() << "' adds rows for different tokens";
+      tokens = spaces.getTokens(*routing);
     }
     return success();
   }
   if (auto count = dyn_cast<CountRowsOp>(op))
-    return success(getMaker(op, count.getExpertOffsets(), ExpertOffsets));
+    return getRouting(op, count.getExpertOffsets(), ExpertOffsets);
   return op.emitError() << "'" << op.getName()
                         << "' stands outside a kernel region after the phase "
                            "'routed'";
@@ -221,9 +293,24 @@ LogicalResult RoutedVerifier::verifyOp(Operation &op) {
 LogicalResult RoutedVerifier::run() {
   if (failed(verifySignature()))
     return failure();
-  for (Operation &op : func.front())
+  for (Operation &op : func.front()) {
     if (failed(verifyOp(op)) || failed(verifyElements(op)))
       return failure();
+    spaces.visit(&op);
+    for (Value result : op.getResults()) {
+      RowSpace space = spaces.lookup(result);
+      bool isFixed = space.kind == RowSpace::Kind::Fixed;
+      if (space.kind == RowSpace::Kind::None ||
+          cast<ShapedType>(result.getType()).isDynamicDim(0) != isFixed)
+        continue;
+      auto error = op.emitError()
+                   << "'" << op.getName() << "' has a result of type "
+                   << result.getType() << "; expected ";
+      if (isFixed)
+        return error << space.rows << " rows";
+      return error << "a dynamic number of rows";
+    }
+  }
   return success();
 }
 

@@ -316,16 +316,6 @@ func.func @mixed_rows(%x: tensor<?x4xf32>, %i: tensor<?x1xi32>,
 
 // -----
 
-func.func @constant_bias(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
-  // expected-error@below {{'arith.constant' is read by a routed op or returned; make the constant a moe.weight}}
-  %b = arith.constant dense<[1.0, 2.0]> : tensor<2xf32>
-  %i, %p = moe.select_topk %x bias(%b) policy<score = sigmoid, top_k = 1>
-      : tensor<?x2xf32>, tensor<2xf32> -> tensor<?x1xi32>, tensor<?x1xf32>
-  return %p : tensor<?x1xf32>
-}
-
-// -----
-
 moe.weight @w : tensor<2x4xf32> from ["w"]
 func.func @computed_weight(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
   %w = moe.get_weight @w : tensor<2x4xf32>

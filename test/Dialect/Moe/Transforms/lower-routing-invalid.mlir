@@ -38,7 +38,7 @@ func.func @sums_rows(%x: tensor<?x4xf32>, %w: tensor<1x4xf32>)
 func.func @argument(%x: tensor<?x4xf32>,
                     %r: !moe.routing<experts = 2, per_token = 1>)
     -> tensor<?x4xf32> {
-  // expected-error@below {{'moe.dispatch' uses a routing in a way that has no index lists; expected the result of moe.route, moe.assign or moe.assign_all in moe.dispatch, moe.experts, moe.combine or moe.expert_counts, all in the block of the function}}
+  // expected-error@below {{'moe.dispatch' uses a routing in a way that has no index lists; expected the result of a router (moe.route, moe.assign, moe.assign_all, moe.choose_tokens, moe.route_products, moe.restrict, moe.nest) in moe.dispatch, moe.experts, moe.combine, moe.restrict, moe.nest, moe.grouped_logits or a statistic, all in the block of the function}}
   %xs = moe.dispatch %x by %r
       : tensor<?x4xf32>, !moe.routing<experts = 2, per_token = 1>
       -> tensor<?x4xf32>

@@ -30,8 +30,15 @@ func.func @no_result(%x: tensor<?x4xf32>) {
 
 // -----
 
-// expected-error@below {{input 1 of function 'static_input' has type 'tensor<7x4xf32>'; expected a tensor whose first dimension, and no other, is dynamic (the number of tokens)}}
-func.func @static_input(%x: tensor<?x4xf32>, %y: tensor<7x4xf32>)
+// expected-error@below {{no input of function 'no_tokens' has one row per token; expected a tensor whose first dimension, and no other, is dynamic}}
+func.func @no_tokens(%x: tensor<7x4xf32>) -> tensor<7x4xf32> {
+  return %x : tensor<7x4xf32>
+}
+
+// -----
+
+// expected-error@below {{input 1 of function 'scalar_input' has type 'tensor<f32>'; expected a tensor whose first dimension is dynamic (the number of tokens) and no other, or a static one}}
+func.func @scalar_input(%x: tensor<?x4xf32>, %y: tensor<f32>)
     -> tensor<?x4xf32> {
   return %x : tensor<?x4xf32>
 }
@@ -183,9 +190,12 @@ func.func @dispatched_twice(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
   %xs = moe.dispatch %x by %r
       : tensor<?x2xf32>, !moe.routing<experts = 2, per_token = 2>
       -> tensor<?x2xf32>
-  // expected-error@below {{'moe.route' expects one row per token, but its operand has one row per (token, expert) pair}}
   %s = moe.route %xs policy<score = softmax, top_k = 1>
       : tensor<?x2xf32> -> !moe.routing<experts = 2, per_token = 1>
+  // expected-error@below {{'moe.dispatch' expects one row per pair of its routing, but its operand has one row per token}}
+  %zs = moe.dispatch %x by %s
+      : tensor<?x2xf32>, !moe.routing<experts = 2, per_token = 1>
+      -> tensor<?x2xf32>
   %y = moe.combine %xs by %r
       : tensor<?x2xf32>, !moe.routing<experts = 2, per_token = 2>
       -> tensor<?x2xf32>

@@ -54,7 +54,7 @@ func.func @graph_op(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
 // Lists that no op of the function made may point anywhere.
 func.func @list_from_outside(%x: tensor<?x8xf32>, %i: tensor<?xi32>)
     -> tensor<?x8xf32> {
-  // expected-error@below {{'moe.gather_rows' reads an index list that is not result 1 of 'moe.group_rows' or 'moe.all_rows'}}
+  // expected-error@below {{'moe.gather_rows' reads an index list that is not result 1 of 'moe.group_rows' or another op that makes index lists}}
   %xs = moe.gather_rows %x[%i]
       : tensor<?x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
   return %x : tensor<?x8xf32>
@@ -67,7 +67,7 @@ func.func @wrong_list(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
   %eo, %rt, %rw, %to, %tr = moe.all_rows %x : tensor<?x8xf32>
       -> tensor<3xi32>, tensor<?xi32>, tensor<?xf32>, tensor<?xi32>,
          tensor<?xi32>
-  // expected-error@below {{'moe.gather_rows' reads an index list that is not result 1 of 'moe.group_rows' or 'moe.all_rows'}}
+  // expected-error@below {{'moe.gather_rows' reads an index list that is not result 1 of 'moe.group_rows' or another op that makes index lists}}
   %xs = moe.gather_rows %x[%tr]
       : tensor<?x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
   return %x : tensor<?x8xf32>
@@ -268,16 +268,35 @@ func.func @map_tokens(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
 
 // -----
 
-func.func @route_pairs(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
+// Rows of a routing have routers of their own; those of tokens do not nest.
+func.func @nest_tokens(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %eo, %rt, %rw, %to, %tr = moe.all_rows %x : tensor<?x8xf32>
+      -> tensor<3xi32>, tensor<?xi32>, tensor<?xf32>, tensor<?xi32>,
+         tensor<?xi32>
+  %i, %p = moe.select_topk %x policy<score = softmax, top_k = 1>
+      : tensor<?x8xf32> -> tensor<?x1xi32>, tensor<?x1xf32>
+  // expected-error@below {{'moe.nest_ids' expects one row per pair of its routing, but its operand has others}}
+  %n = moe.nest_ids %i offsets(%eo) inner 8
+      : tensor<?x1xi32>, tensor<3xi32> -> tensor<?x1xi32>
+  return %x : tensor<?x8xf32>
+}
+
+// -----
+
+func.func @random_of_pairs(%x: tensor<?x8xf32>, %s: tensor<1xi64>)
+    -> tensor<?x2xf32> {
   %eo, %rt, %rw, %to, %tr = moe.all_rows %x : tensor<?x8xf32>
       -> tensor<3xi32>, tensor<?xi32>, tensor<?xf32>, tensor<?xi32>,
          tensor<?xi32>
   %xs = moe.gather_rows %x[%rt]
       : tensor<?x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
+  %u = moe.random uniform seed(%s) like %xs
+      : tensor<1xi64>, tensor<?x8xf32> -> tensor<?x2xf32>
   // expected-error@below {{'moe.select_topk' expects one row per token, but its operand has others}}
-  %i, %p = moe.select_topk %xs policy<score = softmax, top_k = 1>
-      : tensor<?x8xf32> -> tensor<?x1xi32>, tensor<?x1xf32>
-  return %x : tensor<?x8xf32>
+  %i, %p = moe.select_topk %x random(%u : tensor<?x2xf32>)
+      policy<score = softmax, top_k = 2, keep = random 0.5>
+      : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return %p : tensor<?x2xf32>
 }
 
 // -----
