@@ -145,6 +145,8 @@ struct Shape {
   int hidden, inner;
   std::vector<int> rows; // per expert
   bool bf16;
+  // Rows are multiplied by their weight, products have a bias.
+  bool extras = false;
 };
 
 const char *kActivation = R"(
@@ -166,13 +168,18 @@ std::string moduleText(const Shape &shape, bool emulate) {
               rows = m + type + ">";
   std::string experts =
       "experts = " + std::to_string(shape.rows.size()) + " : i64, ";
+  // The second bias is f32 whatever the first is.
+  std::string f32 = m + "f32>", oneBias = " biases(%b : " + rows + ")",
+              twoBiases = " biases(%b, %d : " + rows + ", " + f32 + ")";
   auto gemm = [&](const std::string &name, const std::string &out, int n, int k,
                   int parts, const std::string &rowType,
                   const std::string &region) {
+    std::string biases = parts == 2 ? twoBiases : oneBias;
     return "plan.kernel @" + name + "(%a: " + i8 + ", %w: " + i8 +
-           ", %o: " + i32 + ", %c: " + out +
+           ", %o: " + i32 + ", %b: " + rows + ", %d: " + f32 + ", %c: " + out +
            ") { moe.kernel.grouped_gemm ins(%a, %w, %o : " + i8 + ", " + i8 +
-           ", " + i32 + ") outs(%c : " + out + ") attributes {" + experts +
+           ", " + i32 + ")" + (shape.extras ? biases : "") +
+           " outs(%c : " + out + ") attributes {" + experts +
            "n = " + std::to_string(n) + " : i64, k = " + std::to_string(k) +
            " : i64, parts = " + std::to_string(parts) +
            " : i64, weight_type = " + type + ", row_type = " + rowType + "} {" +
@@ -180,9 +187,11 @@ std::string moduleText(const Shape &shape, bool emulate) {
   };
   std::string text = emulate ? "module attributes {moe.emulate_amx}" : "module";
   text += " {\nplan.kernel @pack(%x: " + rows + ", %t: " + i32 +
-          ", %o: " + i32 + ", %p: " + i8 +
+          ", %o: " + i32 + ", %s: " + f32 + ", %p: " + i8 +
           ") { moe.kernel.pack_rows ins(%x, %t, %o : " + rows + ", " + i32 +
-          ", " + i32 + ") outs(%p : " + i8 + ") {" + experts +
+          ", " + i32 + ")" +
+          (shape.extras ? " weights(%s : " + f32 + ")" : "") +
+          " outs(%p : " + i8 + ") {" + experts +
           "hidden = " + std::to_string(shape.hidden) +
           " : i64, weight_type = " + type + "} }\n";
   text += gemm("up", i8, shape.inner, shape.hidden, 2, type, kActivation);
@@ -196,13 +205,15 @@ struct Problem {
   Shape shape;
   int experts, tokens = 29, total = 0, blocks = 0;
   std::vector<int32_t> offsets, rowToken;
-  Values x, gate, up, down;
+  Values x, gate, up, down, rowWeight, gateBias, upBias, downBias;
   std::vector<char> gateUpPanels, gatePanels, downPanels;
   std::vector<double> expectedGate, expected;
 
   Problem(const Shape &shape, unsigned seed)
       : shape(shape), experts(shape.rows.size()), x(shape.bf16, 0),
-        gate(shape.bf16, 0), up(shape.bf16, 0), down(shape.bf16, 0) {
+        gate(shape.bf16, 0), up(shape.bf16, 0), down(shape.bf16, 0),
+        rowWeight(false, 0), gateBias(shape.bf16, 0), upBias(false, 0),
+        downBias(shape.bf16, 0) {
     std::mt19937 rng(seed);
     offsets.push_back(0);
     for (int rows : shape.rows) {
@@ -217,6 +228,10 @@ struct Problem {
     gate = randomValues(rng, shape.bf16, experts * f * h, 1 / std::sqrt(h));
     up = randomValues(rng, shape.bf16, experts * f * h, 1 / std::sqrt(h));
     down = randomValues(rng, shape.bf16, experts * f * h, 1 / std::sqrt(f));
+    rowWeight = randomValues(rng, false, total, 1);
+    gateBias = randomValues(rng, shape.bf16, experts * f, 1);
+    upBias = randomValues(rng, false, experts * f, 1);
+    downBias = randomValues(rng, shape.bf16, experts * h, 1);
     gateUpPanels = packPanels({gate, up}, experts, f, h);
     gatePanels = packPanels({gate}, experts, f, h);
     downPanels = packPanels({down}, experts, h, f);
@@ -227,24 +242,31 @@ struct Problem {
     int h = shape.hidden, f = shape.inner;
     for (int e = 0; e < experts; ++e)
       for (int r = offsets[e]; r < offsets[e + 1]; ++r) {
-        const double *row = &x.value[size_t(rowToken[r]) * h];
-        auto dot = [&](const Values &weight, int n, int k, int column,
-                       const double *from) {
+        const double *token = &x.value[size_t(rowToken[r]) * h];
+        std::vector<double> row(token, token + h);
+        for (double &value : row)
+          if (shape.extras) {
+            value *= rowWeight.value[r];
+            value = shape.bf16 ? fromBf16(toBf16(value)) : value;
+          }
+        auto dot = [&](const Values &weight, const Values &bias, int n, int k,
+                       int column, const double *from) {
           const double *w = &weight.value[(size_t(e) * n + column) * k];
-          double sum = 0;
+          double sum = shape.extras ? bias.value[size_t(e) * n + column] : 0;
           for (int i = 0; i < k; ++i)
             sum += from[i] * w[i];
           return sum;
         };
         std::vector<double> inner(f);
         for (int c = 0; c < f; ++c) {
-          double g = dot(gate, f, h, c, row);
+          double g = dot(gate, gateBias, f, h, c, row.data());
           expectedGate.push_back(g);
-          double value = g / (1 + std::exp(-g)) * dot(up, f, h, c, row);
+          double value =
+              g / (1 + std::exp(-g)) * dot(up, upBias, f, h, c, row.data());
           inner[c] = shape.bf16 ? fromBf16(toBf16(value)) : value;
         }
         for (int c = 0; c < h; ++c)
-          expected.push_back(dot(down, h, f, c, inner.data()));
+          expected.push_back(dot(down, downBias, h, f, c, inner.data()));
       }
   }
 
@@ -266,26 +288,32 @@ Outputs runAll(const Kernels &kernels, const Problem &p, int level,
       std::vector<char>(p.packedBytes(p.shape.hidden) + 256, char(0xff)),
       std::vector<char>(p.packedBytes(p.shape.inner) + 256, char(0xff))};
   const int32_t *offsets = p.offsets.data();
-  EXPECT_EQ(kernels.run("pack", level, workers,
-                        {arg(p.x.bytes.data()), arg(p.rowToken.data()),
-                         arg(offsets), arg(out.packed.data())},
-                        workers > 1),
-            0);
+  EXPECT_EQ(
+      kernels.run("pack", level, workers,
+                  {arg(p.x.bytes.data()), arg(p.rowToken.data()), arg(offsets),
+                   arg(p.rowWeight.bytes.data()), arg(out.packed.data())},
+                  workers > 1),
+      0);
   EXPECT_EQ(kernels.run("up", level, workers,
                         {arg(out.packed.data()), arg(p.gateUpPanels.data()),
-                         arg(offsets), arg(out.inner.data())},
+                         arg(offsets), arg(p.gateBias.bytes.data()),
+                         arg(p.upBias.bytes.data()), arg(out.inner.data())},
                         workers > 1),
             0);
-  EXPECT_EQ(kernels.run("down", level, workers,
-                        {arg(out.inner.data()), arg(p.downPanels.data()),
-                         arg(offsets), arg(out.rows.bytes.data())},
-                        workers > 1),
-            0);
-  EXPECT_EQ(kernels.run("gate", level, workers,
-                        {arg(out.packed.data()), arg(p.gatePanels.data()),
-                         arg(offsets), arg(out.gate.bytes.data())},
-                        workers > 1),
-            0);
+  EXPECT_EQ(
+      kernels.run("down", level, workers,
+                  {arg(out.inner.data()), arg(p.downPanels.data()),
+                   arg(offsets), arg(p.downBias.bytes.data()),
+                   arg(p.upBias.bytes.data()), arg(out.rows.bytes.data())},
+                  workers > 1),
+      0);
+  EXPECT_EQ(
+      kernels.run("gate", level, workers,
+                  {arg(out.packed.data()), arg(p.gatePanels.data()),
+                   arg(offsets), arg(p.gateBias.bytes.data()),
+                   arg(p.upBias.bytes.data()), arg(out.gate.bytes.data())},
+                  workers > 1),
+      0);
   EXPECT_TRUE(out.rows.guardIntact());
   EXPECT_TRUE(out.gate.guardIntact());
   return out;
@@ -312,6 +340,11 @@ std::vector<Shape> shapes() {
     result.push_back({320, 200, {0, 21}, bf16});
     result.push_back({64, 1, {17, 2}, bf16});
     result.push_back({1, 33, {3}, bf16});
+    for (const std::vector<int> &rows : kRows)
+      result.push_back({40, 56, rows, bf16, /*extras=*/true});
+    result.push_back({320, 192, {0, 21}, bf16, /*extras=*/true});
+    result.push_back({65, 1, {17, 2}, bf16, /*extras=*/true});
+    result.push_back({1, 33, {3}, bf16, /*extras=*/true});
   }
   return result;
 }
@@ -385,7 +418,7 @@ TEST(GroupedGemmLevels, AllRun) {
 /// rows stands beside it.
 TEST(GroupedGemmStrict, RowsDoNotSeeTheBatch) {
   for (bool bf16 : {false, true}) {
-    Shape shape{72, 48, {37}, bf16};
+    Shape shape{72, 48, {37}, bf16, /*extras=*/true};
     Problem all(shape, /*seed=*/99);
     const Kernels *kernels = compile(moduleText(shape, /*emulate=*/false));
     ASSERT_TRUE(kernels);
@@ -399,6 +432,7 @@ TEST(GroupedGemmStrict, RowsDoNotSeeTheBatch) {
         single.blocks = 1;
         single.offsets = {0, 1};
         single.rowToken = {all.rowToken[row]};
+        single.rowWeight.set(0, all.rowWeight.value[row]);
         Outputs alone = runAll(*kernels, single, level, 1);
         size_t bytes = shape.hidden * batch.rows.width();
         EXPECT_EQ(std::memcmp(&batch.rows.bytes[row * bytes],
@@ -412,7 +446,7 @@ TEST(GroupedGemmStrict, RowsDoNotSeeTheBatch) {
 
 /// Rows and channels of padding are zero, so that no garbage is multiplied.
 TEST(GroupedGemmPadding, IsZero) {
-  Shape shape{40, 24, {5}, /*bf16=*/false};
+  Shape shape{40, 24, {5}, /*bf16=*/false, /*extras=*/true};
   Problem problem(shape, /*seed=*/7);
   const Kernels *kernels = compile(moduleText(shape, /*emulate=*/false));
   ASSERT_TRUE(kernels);

@@ -34,26 +34,32 @@ static void emitStrip(ImplicitLocOpBuilder &b, KernelCombineRowsOp op,
   };
   SmallVector<Value> sums(llvm::divideCeil(size, kLanes),
                           lanesConstant(b, 0.0f));
-  for (auto [rows, offsets, indices, weights] :
-       llvm::zip_equal(op.getRows(), op.getTokenOffsets(), op.getTokenRows(),
+  for (auto [segment, rows, offsets, indices, weights] :
+       llvm::enumerate(op.getRows(), op.getTokenOffsets(), op.getTokenRows(),
                        op.getRowWeight())) {
     Value begin = loadIndex(b, offsets, token);
     Value end = loadIndex(b, offsets, next);
     // Structured bindings cannot be captured.
     Value rowsBuffer = rows, rowList = indices, weightList = weights;
+    bool unweighted = op.getUnweighted() && (*op.getUnweighted())[segment];
     sums = forRange(
         b, begin, end, 1, sums,
         [&](ImplicitLocOpBuilder &b, Value pair, ValueRange carried) {
           Value row = loadIndex(b, rowList, pair);
           Value weight =
-              broadcastLanes(b, memref::LoadOp::create(b, weightList, row));
+              unweighted ? Value()
+                         : broadcastLanes(
+                               b, memref::LoadOp::create(b, weightList, row));
           Value base = multiplyAdd(b, row, hidden, column);
           SmallVector<Value> result;
           for (auto [i, sum] : llvm::enumerate(carried)) {
             Value at =
                 arith::AddIOp::create(b, base, indexConstant(b, i * kLanes));
             Value lanes = loadLanes(b, rowsBuffer, at, countOf(i));
-            result.push_back(math::FmaOp::create(b, weight, lanes, sum));
+            if (unweighted)
+              result.push_back(arith::AddFOp::create(b, lanes, sum));
+            else
+              result.push_back(math::FmaOp::create(b, weight, lanes, sum));
           }
           return result;
         });

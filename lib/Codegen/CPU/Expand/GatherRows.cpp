@@ -9,6 +9,8 @@
 #include "Lanes.h"
 #include "moe/Codegen/CPU/KernelExpansion.h"
 
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
 using namespace mlir;
 using namespace mlir::moe;
 using namespace mlir::moe::cpu;
@@ -25,10 +27,19 @@ LogicalResult mlir::moe::cpu::expandGatherRows(KernelGatherRowsOp op,
     Value token = loadIndex(b, op.getRowToken(), row);
     Value from = multiplyAdd(b, token, hidden, zero);
     Value to = multiplyAdd(b, row, hidden, zero);
+    Value weight;
+    if (op.getRowWeight())
+      weight =
+          broadcastLanes(b, memref::LoadOp::create(b, op.getRowWeight(), row));
     forLanes(b, hidden, [&](ImplicitLocOpBuilder &b, Value h, int64_t count) {
-      Value lanes =
-          loadRaw(b, op.getX(), arith::AddIOp::create(b, from, h), count);
-      storeRaw(b, lanes, op.getRows(), arith::AddIOp::create(b, to, h), count);
+      Value source = arith::AddIOp::create(b, from, h);
+      Value target = arith::AddIOp::create(b, to, h);
+      if (!weight)
+        return storeRaw(b, loadRaw(b, op.getX(), source, count), op.getRows(),
+                        target, count);
+      Value lanes = loadLanes(b, op.getX(), source, count);
+      lanes = arith::MulFOp::create(b, lanes, weight);
+      storeLanes(b, lanes, op.getRows(), target, count);
     });
   });
   return success();

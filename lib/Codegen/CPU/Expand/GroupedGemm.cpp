@@ -11,7 +11,8 @@
 //     for every group of 8 row blocks: C stays in the L1 cache
 //       for every chunk of input channels: B stays in the L1 cache
 //         for every register block of rows: moe.ukernel
-//       epilogue: C to rows, or through the activation to packed rows
+//       epilogue: C, with its bias, to rows, or through the activation to
+//         packed rows
 //
 // A group of one register block takes all channels in one chunk. The first
 // register block of an expert prefetches the panel, which the others find in
@@ -51,6 +52,8 @@ struct GroupedGemm {
   /// Input channels of the packed weights, bytes of one, panels of an expert.
   int64_t weightChannels, weightBytes, panels;
   Value scratch;
+  /// Where the biases of the expert begin: its number times n.
+  Value expertBias;
 
   GroupedGemm(KernelGroupedGemmOp op, KernelContext &ctx)
       : op(op), ctx(ctx), b(ctx.b), loc(ctx.loc),
@@ -105,6 +108,8 @@ struct GroupedGemm {
   void writeRows(Value panel, Value rows, Value rowBegin);
   void writePacked(Value panel, Value rows, Value blocks, Value blockBegin);
   void storePacked(Value lanes, Value row, Value channel, Value blockBegin);
+  Value loadBias(int64_t part, Value channel, int64_t count);
+  SmallVector<Value> loadPanelBiases(Value panel);
   Value activate(ArrayRef<Value> parts);
   LogicalResult verifyActivation();
 };
@@ -148,6 +153,8 @@ LogicalResult GroupedGemm::expand() {
   Value expert = loop.getInductionVar();
   Value firstBlock = loop.getRegionIterArg(0);
   ExpertRows e(b, loc, op.getExpertOffsets(), expert);
+  if (!op.getBiases().empty())
+    expertBias = mul(expert, op.getN());
   when(compare(arith::CmpIPredicate::sgt, e.rows, 0), [&] {
     forRange(b, loc, share.first, share.second, [&](Value panel) {
       Value weights =
@@ -244,16 +251,64 @@ void GroupedGemm::multiply(Value packed, Value weights, Value k, Value row,
   emit(mr);
 }
 
+/// `count` values of the bias of `part` from `channel` on.
+Value GroupedGemm::loadBias(int64_t part, Value channel, int64_t count) {
+  return loadLanes(b, loc, op.getBiases()[part], add(expertBias, channel),
+                   count);
+}
+
+/// The biases of a panel of packed rows, tile by tile, the parts of each side
+/// by side; channels from n on are zero. Empty without biases.
+SmallVector<Value> GroupedGemm::loadPanelBiases(Value panel) {
+  int64_t parts = op.getParts(), channels = kPanelColumns / parts;
+  int64_t lastChannels = op.getN() - (panels - 1) * channels;
+  if (op.getBiases().empty())
+    return {};
+  auto load = [&](int64_t count) {
+    SmallVector<Value> biases;
+    for (int64_t tile = 0; tile < channels; tile += kLanes)
+      for (int64_t part = 0; part < parts; ++part) {
+        int64_t left = std::min(count - tile, kLanes);
+        Value first = add(mul(panel, channels), tile);
+        biases.push_back(
+            left > 0 ? loadBias(part, first, left)
+                     : arith::ConstantOp::create(
+                           b, loc, b.getZeroAttr(lanesType(b.getF32Type()))));
+      }
+    return biases;
+  };
+  if (lastChannels == channels)
+    return load(channels);
+  // Each case knows its number of channels when it is compiled.
+  SmallVector<Type> types(kPanelColumns / kLanes, lanesType(b.getF32Type()));
+  Value isLast = compare(arith::CmpIPredicate::eq, panel, panels - 1);
+  auto ifOp = scf::IfOp::create(b, loc, types, isLast, /*withElse=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(ifOp.thenBlock());
+  scf::YieldOp::create(b, loc, load(lastChannels));
+  b.setInsertionPointToStart(ifOp.elseBlock());
+  scf::YieldOp::create(b, loc, load(channels));
+  return ifOp.getResults();
+}
+
 /// Row-major rows; the last panel may have fewer columns.
 void GroupedGemm::writeRows(Value panel, Value rows, Value rowBegin) {
   int64_t n = op.getN();
   int64_t lastColumns = n - (panels - 1) * kPanelColumns;
   auto writeColumns = [&](int64_t columns) {
+    Value first = mul(panel, kPanelColumns);
+    SmallVector<Value> biases;
+    for (int64_t tile = 0; tile < columns && !op.getBiases().empty();
+         tile += kLanes)
+      biases.push_back(
+          loadBias(0, add(first, tile), std::min(columns - tile, kLanes)));
     forRange(b, loc, constant(0), rows, [&](Value row) {
       Value from = mul(row, kPanelColumns);
-      Value to = add(mul(add(rowBegin, row), n), mul(panel, kPanelColumns));
+      Value to = add(mul(add(rowBegin, row), n), first);
       for (int64_t tile = 0; tile < columns; tile += kLanes) {
         Value lanes = loadLanes(b, loc, scratch, add(from, tile));
+        if (!biases.empty())
+          lanes = arith::AddFOp::create(b, loc, lanes, biases[tile / kLanes]);
         lanes = roundTo(b, loc, lanes, op.getRowType());
         storeLanes(b, loc, lanes, op.getOut(), add(to, tile),
                    std::min(columns - tile, kLanes));
@@ -276,13 +331,18 @@ void GroupedGemm::writePacked(Value panel, Value rows, Value blocks,
   VectorType type = lanesType(b.getF32Type());
   Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
   Value firstChannel = mul(panel, tiles * kLanes);
+  SmallVector<Value> biases = loadPanelBiases(panel);
   forRange(b, loc, constant(0), rows, [&](Value row) {
     for (int64_t tile = 0; tile < tiles; ++tile) {
       SmallVector<Value> lanes;
-      for (int64_t part = 0; part < parts; ++part)
-        lanes.push_back(loadLanes(
-            b, loc, scratch,
-            add(mul(row, kPanelColumns), (tile * parts + part) * kLanes)));
+      for (int64_t part = 0; part < parts; ++part) {
+        int64_t column = tile * parts + part;
+        Value sum = loadLanes(b, loc, scratch,
+                              add(mul(row, kPanelColumns), column * kLanes));
+        if (!biases.empty())
+          sum = arith::AddFOp::create(b, loc, sum, biases[column]);
+        lanes.push_back(sum);
+      }
       Value channel = add(firstChannel, tile * kLanes);
       Value value = roundTo(b, loc, activate(lanes), op.getRowType());
       if (n % (tiles * kLanes)) {

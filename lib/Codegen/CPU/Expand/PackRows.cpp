@@ -8,7 +8,8 @@
 //
 // Every worker takes a contiguous share of the blocks of 16 rows. A row is
 // copied as tiles of 32 bf16 channels (level AMX), or spread over the 16-row
-// columns of the block in f32.
+// columns of the block in f32. With weights of rows it is multiplied by its own
+// on the way.
 //
 //===----------------------------------------------------------------------===//
 
@@ -47,8 +48,26 @@ struct PackRows {
         type.getNumElements());
   }
 
+  /// `value`, of the type of x, times the row's weight, if any; zero where
+  /// `mask`, if any, is not set.
+  Value multiply(Value value, Value weight, Value mask = {}) {
+    if (!weight)
+      return value;
+    auto type = cast<VectorType>(value.getType());
+    VectorType wide = type.clone(b.getF32Type());
+    if (type != wide)
+      value = arith::ExtFOp::create(b, loc, wide, value);
+    Value factor = vector::BroadcastOp::create(b, loc, wide, weight);
+    value = arith::MulFOp::create(b, loc, value, factor);
+    if (mask) {
+      Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(wide));
+      value = arith::SelectOp::create(b, loc, mask, value, zero);
+    }
+    return type == wide ? value : arith::TruncFOp::create(b, loc, type, value);
+  }
+
   /// 32 channels at a time, without conversion.
-  void copyTiles(Value source, Value block, Value row) {
+  void copyTiles(Value source, Value block, Value row, Value weight) {
     int64_t whole = op.getHidden() / 32 * 32, rest = op.getHidden() - whole;
     auto type = VectorType::get({32}, b.getBF16Type());
     Value rowOffset = mulIndex(b, loc, row, 32);
@@ -60,12 +79,15 @@ struct PackRows {
       Value value;
       if (count == 32) {
         value = vector::LoadOp::create(b, loc, type, op.getX(), from);
+        value = multiply(value, weight);
       } else {
         Value mask = vector::ConstantMaskOp::create(
             b, loc, type.clone(b.getI1Type()), ArrayRef<int64_t>{count});
         Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
         value = vector::MaskedLoadOp::create(b, loc, type, op.getX(), from,
                                              mask, zero);
+        // Padding stays zero whatever the weight is.
+        value = multiply(value, weight, mask);
       }
       vector::StoreOp::create(b, loc, value, block, to);
     };
@@ -77,10 +99,13 @@ struct PackRows {
       copy(indexConstant(b, loc, whole), rest);
   }
 
-  void spreadLanes(Value source, Value block, Value row) {
+  void spreadLanes(Value source, Value block, Value row, Value weight) {
+    Type x = cast<MemRefType>(op.getX().getType()).getElementType();
     forEachLanes(b, loc, op.getHidden(), [&](Value channel, int64_t count) {
       Value from = addIndex(b, loc, source, channel);
       Value lanes = loadLanes(b, loc, op.getX(), from, count);
+      if (weight)
+        lanes = roundTo(b, loc, multiply(lanes, weight), x);
       storeColumn(b, loc, lanes, block, channel, row, count);
     });
   }
@@ -101,13 +126,16 @@ struct PackRows {
       clear(block);
     }
     forRange(b, loc, indexConstant(b, loc, 0), rows, [&](Value row) {
-      Value token =
-          loadIndex(b, loc, op.getRowToken(), addIndex(b, loc, firstRow, row));
+      Value number = addIndex(b, loc, firstRow, row);
+      Value token = loadIndex(b, loc, op.getRowToken(), number);
       Value source = mulIndex(b, loc, token, op.getHidden());
+      Value weight;
+      if (op.getRowWeight())
+        weight = memref::LoadOp::create(b, loc, op.getRowWeight(), number);
       if (layout.amx)
-        copyTiles(source, block, row);
+        copyTiles(source, block, row, weight);
       else
-        spreadLanes(source, block, row);
+        spreadLanes(source, block, row, weight);
     });
   }
 
