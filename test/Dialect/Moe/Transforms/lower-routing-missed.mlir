@@ -100,22 +100,21 @@ func.func @residual(%x: tensor<?x4xf32>, %l: tensor<?x2xf32>,
 #wgt = affine_map<(m, n, k) -> (n, k)>
 #out = affine_map<(m, n, k) -> (m, n)>
 #id = affine_map<(m, n) -> (m, n)>
-#col = affine_map<(m, n) -> (n)>
+#first = affine_map<(m, n) -> (m, 0)>
 
-// A bias per channel.
-func.func @bias(%x: tensor<?x4xf32>, %l: tensor<?x2xf32>,
-    %u: tensor<2x6x4xf32>, %v: tensor<2x6xf32>,
-    %d: tensor<2x4x6xf32>) -> tensor<?x4xf32> {
+// The first channel of the row.
+func.func @first_channel(%x: tensor<?x4xf32>, %l: tensor<?x2xf32>,
+    %u: tensor<2x6x4xf32>, %d: tensor<2x4x6xf32>) -> tensor<?x4xf32> {
   %r = moe.route %l policy<score = softmax, top_k = 1>
       : tensor<?x2xf32> -> !moe.routing<experts = 2, per_token = 1>
   %xs = moe.dispatch %x by %r
       : tensor<?x4xf32>, !moe.routing<experts = 2, per_token = 1>
       -> tensor<?x4xf32>
   // expected-remark@below {{expert body runs row by row: 'linalg.generic' is not element by element}}
-  %ys = moe.experts ins(%xs) weights(%u, %v, %d) by %r
-      : (tensor<?x4xf32>, tensor<2x6x4xf32>, tensor<2x6xf32>, tensor<2x4x6xf32>),
+  %ys = moe.experts ins(%xs) weights(%u, %d) by %r
+      : (tensor<?x4xf32>, tensor<2x6x4xf32>, tensor<2x4x6xf32>),
         !moe.routing<experts = 2, per_token = 1> -> tensor<?x4xf32> {
-  ^bb0(%t: tensor<?x4xf32>, %tu: tensor<6x4xf32>, %tb: tensor<6xf32>,
+  ^bb0(%t: tensor<?x4xf32>, %tu: tensor<6x4xf32>,
        %td: tensor<4x6xf32>):
     %c0 = arith.constant 0 : index
     %zero = arith.constant 0.0 : f32
@@ -129,9 +128,9 @@ func.func @bias(%x: tensor<?x4xf32>, %l: tensor<?x2xf32>,
     %c = linalg.matmul indexing_maps = [#act, #wgt, #out]
         ins(%t, %tu : tensor<?x4xf32>, tensor<6x4xf32>)
         outs(%zf : tensor<?x6xf32>) -> tensor<?x6xf32>
-    %h = linalg.generic {indexing_maps = [#id, #col, #id],
+    %h = linalg.generic {indexing_maps = [#id, #first, #id],
                          iterator_types = ["parallel", "parallel"]}
-        ins(%c, %tb : tensor<?x6xf32>, tensor<6xf32>)
+        ins(%c, %c : tensor<?x6xf32>, tensor<?x6xf32>)
         outs(%ef : tensor<?x6xf32>) {
     ^bb0(%a: f32, %b: f32, %o: f32):
       %s = arith.addf %a, %b : f32
