@@ -56,13 +56,13 @@ static MemRefType viewType(RankedTensorType type) {
 //===----------------------------------------------------------------------===//
 
 LogicalResult RowFunction::checkBody() {
-  WalkResult walk = op.getBody().walk([&](Operation *inner) {
+  WalkResult walk = region.walk([&](Operation *inner) {
     if (isa_and_nonnull<arith::ArithDialect,
                         bufferization::BufferizationDialect,
                         linalg::LinalgDialect, math::MathDialect,
                         scf::SCFDialect, tensor::TensorDialect>(
             inner->getDialect()) ||
-        inner == op.getBody().front().getTerminator())
+        inner == region.front().getTerminator())
       return WalkResult::advance();
     inner->emitOpError("cannot run row by row; expert bodies and token code "
                        "hold arith, linalg, math, scf and tensor ops");
@@ -72,15 +72,20 @@ LogicalResult RowFunction::checkBody() {
 }
 
 LogicalResult RowFunction::build() {
-  Location loc = op.getLoc();
+  Location loc = op->getLoc();
   module = ModuleOp::create(loc);
-  Block &body = op.getBody().front();
+  Block &body = region.front();
   auto yield = cast<YieldOp>(body.getTerminator());
   SmallVector<Type> types;
-  for (Type type : body.getArgumentTypes())
-    types.push_back(viewType(cast<RankedTensorType>(type)));
-  for (Type type : yield.getOperandTypes())
-    types.push_back(viewType(cast<RankedTensorType>(type)));
+  auto addTypes = [&](TypeRange range) {
+    for (Type type : range) {
+      auto tensor = dyn_cast<RankedTensorType>(type);
+      types.push_back(tensor ? viewType(tensor) : type);
+    }
+  };
+  addTypes(body.getArgumentTypes());
+  if (!carried)
+    addTypes(yield.getOperandTypes());
 
   rewriter.setInsertionPointToEnd(module->getBody());
   func = func::FuncOp::create(rewriter, loc, "row",
@@ -89,23 +94,40 @@ LogicalResult RowFunction::build() {
   rewriter.setInsertionPointToStart(entry);
   IRMapping mapping;
   for (auto [argument, view] :
-       llvm::zip_first(body.getArguments(), entry->getArguments()))
-    mapping.map(argument, bufferization::ToTensorOp::create(
-                              rewriter, loc, argument.getType(), view,
-                              /*restrict=*/true, /*writable=*/false));
+       llvm::zip_first(body.getArguments(), entry->getArguments())) {
+    Value value = view;
+    // What is carried may be updated in place.
+    bool isCarried =
+        argument.getArgNumber() + carried >= body.getNumArguments();
+    if (isa<MemRefType>(view.getType()))
+      value = bufferization::ToTensorOp::create(
+          rewriter, loc, argument.getType(), view, /*restrict=*/true,
+          /*writable=*/isCarried);
+    mapping.map(argument, value);
+  }
   for (Operation &inner : body.without_terminator())
     rewriter.clone(inner, mapping);
+
   auto outs = entry->getArguments().take_back(yield.getNumOperands());
-  for (auto [value, out] : llvm::zip_equal(yield.getOperands(), outs))
-    bufferization::MaterializeInDestinationOp::create(
-        rewriter, loc, Type(), mapping.lookupOrDefault(value), out,
-        /*restrict=*/true, /*writable=*/true);
-  func::ReturnOp::create(rewriter, loc);
+  SmallVector<Value> results;
+  for (auto [value, out] : llvm::zip_equal(yield.getOperands(), outs)) {
+    Value result = mapping.lookupOrDefault(value);
+    if (carried)
+      results.push_back(bufferization::ToBufferOp::create(
+          rewriter, loc, out.getType(), result, /*read_only=*/true));
+    else
+      bufferization::MaterializeInDestinationOp::create(
+          rewriter, loc, Type(), result, out, /*restrict=*/true,
+          /*writable=*/true);
+  }
+  func.setFunctionType(
+      rewriter.getFunctionType(types, ValueRange(results).getTypes()));
+  func::ReturnOp::create(rewriter, loc, results);
   return success();
 }
 
 LogicalResult RowFunction::simplify(RewritePatternSet &&patterns) {
-  MLIRContext *context = op.getContext();
+  MLIRContext *context = op->getContext();
   for (RegisteredOperationName name : context->getRegisteredOperations()) {
     StringRef dialect = name.getDialectNamespace();
     // What a lowering made parallel stays so, however few its iterations.
@@ -173,7 +195,7 @@ LogicalResult RowFunction::expandConstants() {
 
 LogicalResult RowFunction::simplifyTensors() {
   decompose();
-  RewritePatternSet patterns(op.getContext());
+  RewritePatternSet patterns(op->getContext());
   linalg::populateElementwiseToLinalgConversionPatterns(patterns);
   linalg::populateLinalgNamedOpsGeneralizationPatterns(patterns);
   linalg::populateElementwiseOpsFusionPatterns(
@@ -212,6 +234,7 @@ LogicalResult RowFunction::bufferize() {
   func.walk([&](scf::ForOp loop) { loops.push_back(loop); });
   for (scf::ForOp loop : loops)
     carryInPlace(loop);
+  storeCarried();
   return lowerControlFlow();
 }
 
@@ -292,6 +315,49 @@ void RowFunction::carryInPlace(scf::ForOp loop) {
     }
 }
 
+/// The memref that `value` is all of, or a part.
+static Value rootOf(Value value, bool &isWhole) {
+  while (Operation *view = value.getDefiningOp()) {
+    if (!isa<memref::CastOp>(view)) {
+      if (!isa<ViewLikeOpInterface>(view))
+        break;
+      isWhole = false;
+    }
+    value = view->getOperand(0);
+  }
+  return value;
+}
+
+/// Copies what the function returns to where it is carried, and returns
+/// nothing.
+void RowFunction::storeCarried() {
+  Operation *ret = func.getBody().front().getTerminator();
+  rewriter.setInsertionPoint(ret);
+  Location loc = op->getLoc();
+  auto targets = func.getArguments().take_back(carried);
+  SmallVector<std::pair<Value, Value>> copies;
+  for (auto [from, to] : llvm::zip_equal(ret->getOperands(), targets)) {
+    bool isWhole = true;
+    Value root = rootOf(from, isWhole), source = from;
+    if (root == to && isWhole)
+      continue;
+    // What may lie where another one is stored is read before any is written.
+    if (!root.getDefiningOp<memref::AllocOp>()) {
+      auto type = cast<MemRefType>(to.getType());
+      source = memref::AllocOp::create(
+          rewriter, loc,
+          MemRefType::get(type.getShape(), type.getElementType()));
+      linalg::makeMemRefCopyOp(rewriter, loc, from, source);
+    }
+    copies.emplace_back(source, to);
+  }
+  for (auto [from, to] : copies)
+    linalg::makeMemRefCopyOp(rewriter, loc, from, to);
+  ret->setOperands({});
+  func.setFunctionType(
+      rewriter.getFunctionType(func.getArgumentTypes(), TypeRange()));
+}
+
 LogicalResult RowFunction::lowerToLoops(LowerLinalg lower) {
   SmallVector<memref::CopyOp> copies;
   func.walk([&](memref::CopyOp copy) { copies.push_back(copy); });
@@ -310,7 +376,7 @@ LogicalResult RowFunction::lowerToLoops(LowerLinalg lower) {
 }
 
 LogicalResult RowFunction::simplifyBuffers() {
-  RewritePatternSet patterns(op.getContext());
+  RewritePatternSet patterns(op->getContext());
   memref::populateFoldMemRefAliasOpPatterns(patterns);
   memref::populateExpandStridedMetadataPatterns(patterns);
   affine::populateAffineExpandIndexOpsPatterns(patterns);

@@ -26,8 +26,8 @@
 
 namespace mlir::moe {
 
-/// The region of a map_rows as a function on buffers. Lives as long as the
-/// code taken from it is needed.
+/// The region of a map_rows or fold_rows as a function on buffers. Lives as
+/// long as the code taken from it is needed.
 class RowFunction {
 public:
   /// Replaces a linalg op on buffers of static shape by loops of scf and
@@ -36,13 +36,17 @@ public:
       function_ref<LogicalResult(RewriterBase &, linalg::LinalgOp)>;
 
   explicit RowFunction(KernelMapRowsOp op)
-      : op(op), rewriter(op.getContext()) {}
+      : RowFunction(op, op.getBody(), /*carried=*/0) {}
+  explicit RowFunction(KernelFoldRowsOp op)
+      : RowFunction(op, op.getBody(), op.getOuts().size()) {}
 
   /// Builds and lowers the function. Its ops are then of arith, math, memref,
   /// scf and vector. Fails with a diagnostic at the op that has no lowering.
   LogicalResult create(LowerLinalg lower);
 
-  /// The types of its arguments, memrefs: the region's, then the results'.
+  /// The types of its arguments: the region's, tensors as memrefs, then the
+  /// results' of a map_rows. A fold_rows has its results in the memrefs that
+  /// hold what it carries.
   ArrayRef<Type> getArgumentTypes() { return func.getArgumentTypes(); }
   /// One block; its terminator returns nothing.
   Block &getBody() { return func.getBody().front(); }
@@ -50,6 +54,9 @@ public:
   ArrayRef<memref::AllocOp> getTemporaries() { return temporaries; }
 
 private:
+  RowFunction(Operation *op, Region &region, unsigned carried)
+      : op(op), region(region), carried(carried), rewriter(op->getContext()) {}
+
   LogicalResult checkBody();
   LogicalResult build();
   void decompose();
@@ -57,13 +64,17 @@ private:
   LogicalResult simplifyTensors();
   LogicalResult bufferize();
   void carryInPlace(scf::ForOp loop);
+  void storeCarried();
   LogicalResult lowerControlFlow();
   LogicalResult lowerToLoops(LowerLinalg lower);
   LogicalResult simplifyBuffers();
   LogicalResult collectTemporaries();
   LogicalResult simplify(RewritePatternSet &&patterns);
 
-  KernelMapRowsOp op;
+  Operation *op;
+  Region &region;
+  /// How many of the last arguments of the region are carried from row to row.
+  unsigned carried;
   IRRewriter rewriter;
   OwningOpRef<ModuleOp> module;
   func::FuncOp func;

@@ -91,7 +91,14 @@ static LogicalResult expandOp(Operation *op, KernelContext &ctx) {
       .Case([&](KernelGroupedGemmOp op) { return expandGroupedGemm(op, ctx); })
       .Case([&](KernelCombineRowsOp op) { return expandCombineRows(op, ctx); })
       .Case([&](KernelCountRowsOp op) { return expandCountRows(op, ctx); })
+      .Case([&](KernelSliceRowsOp op) { return expandSliceRows(op, ctx); })
+      .Case([&](KernelRowLogitsOp op) { return expandRowLogits(op, ctx); })
+      .Case([&](KernelNestIdsOp op) { return expandNestIds(op, ctx); })
+      .Case([&](KernelCountIdsOp op) { return expandCountIds(op, ctx); })
+      .Case([&](KernelRandomOp op) { return expandRandom(op, ctx); })
+      .Case([&](KernelLookupRowsOp op) { return expandLookupRows(op, ctx); })
       .Case([&](KernelMapRowsOp op) { return expandMapRows(op, ctx); })
+      .Case([&](KernelFoldRowsOp op) { return expandFoldRows(op, ctx); })
       .Default([](Operation *op) {
         return op->emitOpError("is not a kernel op, no expander handles it");
       });

@@ -71,9 +71,17 @@ LogicalResult expandPackRows(KernelPackRowsOp op, KernelContext &ctx);
 LogicalResult expandGroupedGemm(KernelGroupedGemmOp op, KernelContext &ctx);
 LogicalResult expandCombineRows(KernelCombineRowsOp op, KernelContext &ctx);
 LogicalResult expandCountRows(KernelCountRowsOp op, KernelContext &ctx);
+LogicalResult expandSliceRows(KernelSliceRowsOp op, KernelContext &ctx);
+LogicalResult expandRowLogits(KernelRowLogitsOp op, KernelContext &ctx);
+LogicalResult expandNestIds(KernelNestIdsOp op, KernelContext &ctx);
+LogicalResult expandCountIds(KernelCountIdsOp op, KernelContext &ctx);
+LogicalResult expandRandom(KernelRandomOp op, KernelContext &ctx);
+LogicalResult expandLookupRows(KernelLookupRowsOp op, KernelContext &ctx);
 LogicalResult expandMapRows(KernelMapRowsOp op, KernelContext &ctx);
+LogicalResult expandFoldRows(KernelFoldRowsOp op, KernelContext &ctx);
 
-/// Adds the interfaces by which expandMapRows bufferises tensor code.
+/// Adds the interfaces by which expandMapRows and expandFoldRows bufferise
+/// tensor code.
 void registerMapRowsInterfaces(DialectRegistry &registry);
 
 } // namespace mlir::moe::cpu

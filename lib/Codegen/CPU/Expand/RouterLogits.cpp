@@ -6,13 +6,12 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Every logit has a vector of its own, whose lanes are those of the
-// sixteen-lane sum; so the bits depend neither on the blocking nor on the
-// number of workers. Blocks of tokens and experts share the loads.
+// Blocks of tokens and experts share the loads. The bits of a logit depend
+// neither on the blocking nor on the number of workers.
 //
 //===----------------------------------------------------------------------===//
 
-#include "Lanes.h"
+#include "Dots.h"
 #include "moe/Codegen/CPU/KernelExpansion.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -60,31 +59,30 @@ void RouterLogits::emitBlock(ImplicitLocOpBuilder &b, Value token,
     wRows.push_back(multiplyAdd(b, id, hidden, zero));
   }
 
-  SmallVector<Value> lanes(numTokens * numExperts, lanesConstant(b, 0.0f));
-  lanes = forLanes(
-      b, hidden, lanes,
-      [&](ImplicitLocOpBuilder &b, Value h, int64_t count, ValueRange lanes) {
-        SmallVector<Value> x, result;
-        for (Value row : xRows)
-          x.push_back(
-              loadLanes(b, op.getX(), arith::AddIOp::create(b, row, h), count));
-        result.assign(lanes.begin(), lanes.end());
-        for (int64_t j = 0; j < numExperts; ++j) {
-          Value w = loadLanes(b, op.getWeight(),
-                              arith::AddIOp::create(b, wRows[j], h), count);
-          for (int64_t i = 0; i < numTokens; ++i) {
-            Value &lane = result[i * numExperts + j];
-            Value sum = math::FmaOp::create(b, x[i], w, lane);
-            // A lane of -0 would become +0 by adding nothing.
-            lane = selectLanes(b, count, sum, lane);
-          }
-        }
-        return result;
-      });
+  std::optional<APFloat> cosine = op.getCosine();
+  Dots dots = emitDots(b, op.getX(), xRows, op.getWeight(), wRows, hidden,
+                       cosine.has_value());
+  // The norm of a row from its square, at least epsilon.
+  auto norm = [&](Value square) -> Value {
+    Value epsilon = f32Constant(b, cosine->convertToFloat());
+    Value root = math::SqrtOp::create(b, square);
+    Value larger =
+        arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, root, epsilon);
+    return arith::SelectOp::create(b, larger, root, epsilon);
+  };
+  if (cosine)
+    for (SmallVector<Value> *squares : {&dots.xSquares, &dots.wSquares})
+      for (Value &square : *squares)
+        square = norm(square);
 
   for (int64_t i = 0; i < numTokens; ++i)
     for (int64_t j = 0; j < numExperts; ++j) {
-      Value logit = addHalves(b, lanes[i * numExperts + j]);
+      Value logit = dots.products[i * numExperts + j];
+      if (cosine) {
+        Value norms =
+            arith::MulFOp::create(b, dots.xSquares[i], dots.wSquares[j]);
+        logit = arith::DivFOp::create(b, logit, norms);
+      }
       if (Value bias = op.getBias())
         logit =
             arith::AddFOp::create(b, logit, loadScalar(b, bias, expertIds[j]));
