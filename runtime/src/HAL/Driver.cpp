@@ -35,6 +35,12 @@ Status hal::kernelResult(int32_t result, const std::string &label) {
         .because("an index lies outside [0, experts), or a token names one "
                  "expert twice")
         .fix("check the indices that the call gets");
+  if (result == MOERT_KERNEL_BAD_INDEX)
+    return Status::error(
+               17, concat("'", label, "' was given an index outside its table"))
+        .because("a lookup takes indices from 0 to the rows of its table less "
+                 "one")
+        .fix("check the indices that the call gets");
   return Status::error(
       9000, concat("'", label, "' failed with the unknown result ", result));
 }

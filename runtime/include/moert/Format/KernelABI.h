@@ -62,6 +62,8 @@ enum {
   MOERT_KERNEL_OK = 0,
   /// A given expert index lies outside [0, experts), or repeats in a token.
   MOERT_KERNEL_BAD_EXPERT_INDEX = 1,
+  /// An index of a lookup lies outside its table.
+  MOERT_KERNEL_BAD_INDEX = 2,
 };
 
 /// ISA levels, lowest first. A level is chosen by CPUID feature bits, never by
