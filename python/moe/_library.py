@@ -127,6 +127,9 @@ _FUNCTIONS = {
     "moert_session_threads": (c_int32, [c_void_p]),
     "moert_session_expert_stats": (c_char_p, [c_void_p]),
     "moert_session_reset_expert_stats": (None, [c_void_p]),
+    "moert_session_record_routes": (c_int32, [c_void_p, c_int32]),
+    "moert_session_write_routes": (c_int32, [c_void_p, c_char_p]),
+    "moert_session_replay_routes": (c_int32, [c_void_p, c_char_p]),
     "moert_session_trace": (c_char_p, [c_void_p]),
 }
 

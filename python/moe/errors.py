@@ -98,7 +98,10 @@ class UsageError(MoeError, ValueError):
 
 
 class InputError(MoeError, ValueError):
-    """An input has another rank, shape, element type or layout (0013)."""
+    """An input has another rank, shape, element type or layout (0013).
+
+    Routes of another call or model are such, too (0016).
+    """
 
 
 class FileError(MoeError, OSError):
@@ -137,7 +140,7 @@ def error_of(number: int, text: str) -> MoeError:
     kind: type[MoeError] = MoeError
     if number in (10, 11, 12):
         kind = FileError
-    elif number == 13:
+    elif number in (13, 16):
         kind = InputError
     elif number in (14, 15, 320, 321):
         kind = CallError

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import logging
@@ -344,6 +345,63 @@ class Session:
         with self._lock:
             self._check_open()
             _library.library().moert_session_reset_expert_stats(self._handle)
+
+    @contextlib.contextmanager
+    def record_routes(self, path: str | os.PathLike[str]):
+        """Writes what the routers chose in the last call of a with block.
+
+          with session.record_routes("routes.safetensors"):
+              session["layers.0.mlp"](x)
+
+        The file has for each layer "<layer>.ids", int32 [tokens, experts per
+        token] (-1 for none), and "<layer>.weights", float32. Results are the
+        same bits as without. Nothing is written when the block raises.
+
+        Raises UsageError when nothing was called, InputError when the function
+        has no routers, FileError.
+        """
+        lib = _library.library()
+        with self._lock:
+            self._check_open()
+            _library.check(lib.moert_session_record_routes(self._handle, 1))
+        try:
+            yield
+            with self._lock:
+                self._check_open()
+                _library.check(
+                    lib.moert_session_write_routes(
+                        self._handle, os.fsencode(path)
+                    )
+                )
+        finally:
+            with self._lock:
+                if not self.closed:
+                    lib.moert_session_record_routes(self._handle, 0)
+
+    @contextlib.contextmanager
+    def replay_routes(self, path: str | os.PathLike[str]):
+        """Lets calls in a with block take recorded routes.
+
+        Instead of choosing experts, routers give what record_routes wrote, of
+        the same function and number of tokens.
+
+        Raises InputError for routes of another model or call, or what is no
+        file of routes, CallError for invalid experts in it, FileError.
+        """
+        lib = _library.library()
+        with self._lock:
+            self._check_open()
+            _library.check(
+                lib.moert_session_replay_routes(
+                    self._handle, os.fsencode(path)
+                )
+            )
+        try:
+            yield
+        finally:
+            with self._lock:
+                if not self.closed:
+                    lib.moert_session_replay_routes(self._handle, None)
 
     def trace(self) -> dict[str, Any]:
         """The time line as a Chrome trace; spans need ``load(trace=True)``.

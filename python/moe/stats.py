@@ -20,6 +20,16 @@ from .errors import FileError
 SCHEMA = "moe.expert_stats/1"
 
 
+def _matrix(rows: Iterable[np.ndarray]) -> np.ndarray:
+    """Rows of different lengths, filled with zeros."""
+    rows = list(rows)
+    width = max((len(row) for row in rows), default=0)
+    matrix = np.zeros((len(rows), width), np.int64)
+    for index, row in enumerate(rows):
+        matrix[index, : len(row)] = row
+    return matrix
+
+
 @dataclass(frozen=True)
 class ExpertStats:
     """Expert statistics of one session, or of a file.
@@ -43,6 +53,9 @@ class ExpertStats:
     counts: np.ndarray
     #: Experts per token; None when unknown.
     top_k: int | None = None
+    #: Pairs of a token and an expert that a limit of capacity left out, int64
+    #: [layers, experts]; None when no layer has such a limit.
+    dropped: np.ndarray | None = None
 
     @classmethod
     def from_json(cls, text: str, where: str = "expert statistics"):
@@ -67,6 +80,9 @@ class ExpertStats:
             layers = [str(name) for name in root["layers"]]
             rows = [np.array(r, np.int64).reshape(-1) for r in root["counts"]]
             tokens = np.array(root["tokens"], np.int64).reshape(-1)
+            lost = root.get("dropped")
+            if lost is not None:
+                lost = [np.array(r, np.int64).reshape(-1) for r in lost]
             top_k = root.get("top_k")
             top_k = None if top_k is None else int(top_k)
         except (KeyError, TypeError, ValueError) as error:
@@ -76,10 +92,14 @@ class ExpertStats:
                 f"it has {len(layers)} layers, {len(rows)} rows of counts and "
                 f"{len(tokens)} numbers of tokens"
             )
+        for what in (rows, [tokens], lost or []):
+            if any((row < 0).any() for row in what):
+                raise bad("it has a negative count")
+        if lost is not None and list(map(len, lost)) != list(map(len, rows)):
+            raise bad("its counts and dropped pairs differ in their sizes")
         experts = np.array([len(row) for row in rows], np.int64)
-        counts = np.zeros((len(rows), int(experts.max(initial=0))), np.int64)
+        counts = _matrix(rows)
         for index, row in enumerate(rows):
-            counts[index, : len(row)] = row
             if top_k and row.sum() > top_k * tokens[index]:
                 raise bad(
                     f"layer {layers[index]} counts {row.sum()} choices, more "
@@ -93,6 +113,7 @@ class ExpertStats:
             experts=experts,
             counts=counts,
             top_k=top_k,
+            dropped=None if lost is None else _matrix(lost),
         )
 
     @classmethod
@@ -122,6 +143,7 @@ class ExpertStats:
         if not parts:
             raise ValueError("no statistics to merge")
         rows: dict[str, np.ndarray] = {}
+        lost: dict[str, np.ndarray] = {}
         tokens: dict[str, int] = {}
         for part in parts:
             for index, name in enumerate(part.layers):
@@ -131,19 +153,22 @@ class ExpertStats:
                         f"{name} has {len(rows[name])} and {len(row)} experts"
                     )
                 rows[name] = rows.get(name, 0) + row
+                gone = np.zeros_like(row)
+                if part.dropped is not None:
+                    gone = part.dropped[index, : part.experts[index]]
+                lost[name] = lost.get(name, 0) + gone
                 tokens[name] = tokens.get(name, 0) + int(part.tokens[index])
         experts = np.array([len(row) for row in rows.values()], np.int64)
-        counts = np.zeros((len(rows), int(experts.max(initial=0))), np.int64)
-        for index, row in enumerate(rows.values()):
-            counts[index, : len(row)] = row
+        drops = any(part.dropped is not None for part in parts)
         return cls(
             model=parts[0].model,
             fingerprint=parts[0].fingerprint,
             layers=list(rows),
             tokens=np.array(list(tokens.values()), np.int64),
             experts=experts,
-            counts=counts,
+            counts=_matrix(rows.values()),
             top_k=parts[0].top_k,
+            dropped=_matrix(lost.values()) if drops else None,
         )
 
     @property

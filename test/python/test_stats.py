@@ -151,3 +151,32 @@ def test_bf16_rounds_to_nearest_even():
     assert (moe.to_bf16(wide)[exact] == every[exact]).all()
     assert np.isnan(moe.from_bf16(moe.to_bf16(wide[~exact]))).all()
     assert moe.to_bf16(np.zeros((2, 0, 3))).shape == (2, 0, 3)
+
+
+def test_dropped_pairs():
+    assert moe.ExpertStats.from_json(text_of()).dropped is None
+    lost = [[1, 0, 0, 5], [0] * 4, [2, 3]]
+    stats = moe.ExpertStats.from_json(text_of(dropped=lost))
+    assert stats.dropped.tolist() == [[1, 0, 0, 5], [0] * 4, [2, 3, 0, 0]]
+    both = moe.ExpertStats.merge(
+        [stats, moe.ExpertStats.from_json(text_of()), stats]
+    )
+    assert both.dropped.tolist() == [[2, 0, 0, 10], [0] * 4, [4, 6, 0, 0]]
+    assert both.counts[0].tolist() == [33, 9, 18, 0]
+
+
+@pytest.mark.parametrize(
+    "changes, why",
+    [
+        ({"counts": [[-1, 3, 6, 0], [0] * 4, [6, 6]]},
+         "it has a negative count"),
+        ({"tokens": [10, 0, -6]}, "it has a negative count"),
+        ({"dropped": [[0, 0, 0, -2], [0] * 4, [0, 0]]},
+         "it has a negative count"),
+        ({"dropped": [[0], [0] * 4, [0, 0]]},
+         "its counts and dropped pairs differ in their sizes"),
+    ],
+)
+def test_impossible_counts(changes, why):
+    with pytest.raises(moe.FileError, match=f"because {why}"):
+        moe.ExpertStats.from_json(text_of(**changes))

@@ -266,7 +266,7 @@ MOERT_API int32_t moert_session_write_routes(moert_session *session,
                                              const char *path);
 
 /// Lets calls take the routes of such a file instead of those that their
-/// routers choose; null ends that. Errors 2, 10, 14, 16, 404; calls report 16
+/// routers choose; null ends that. Errors 2, 10, 14, 16; calls report 16
 /// when they are of another function or number of tokens than the routes.
 MOERT_API int32_t moert_session_replay_routes(moert_session *session,
                                               const char *path);

@@ -41,6 +41,13 @@ Status Routes::write(const std::string &path) const {
   return writer.finish();
 }
 
+static Status notRoutes(const std::string &path, std::string why) {
+  return Status::error(16, "not a file of routes")
+      .at(path)
+      .because(std::move(why))
+      .fix("write one with moe-run --record-routes=FILE");
+}
+
 namespace {
 
 /// Reads one file.
@@ -76,12 +83,7 @@ public:
   }
 
 private:
-  Status bad(std::string why) {
-    return Status::error(16, "not a file of routes")
-        .at(file.path())
-        .because(std::move(why))
-        .fix("write one with moe-run --record-routes=FILE");
-  }
+  Status bad(std::string why) { return notRoutes(file.path(), std::move(why)); }
 
   std::string value(const std::string &key) {
     auto it = file.metadata().find(key);
@@ -161,7 +163,10 @@ private:
 } // namespace
 
 StatusOr<Routes> Routes::read(const std::string &path) {
-  MOE_ASSIGN_OR_RETURN(std::shared_ptr<const SafetensorsFile> file,
-                       SafetensorsFile::open(path));
-  return Reader(*file).read();
+  StatusOr<std::shared_ptr<const SafetensorsFile>> file =
+      SafetensorsFile::open(path);
+  if (file.status().number() == 404) // Which speaks of weights.
+    return notRoutes(path, file.status().what());
+  MOE_RETURN_IF_ERROR(file.status());
+  return Reader(**file).read();
 }

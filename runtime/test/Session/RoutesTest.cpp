@@ -394,8 +394,12 @@ TEST_F(RoutesTest, DamagedFiles) {
   std::string bytes = readFile(file);
   for (size_t size : {size_t(0), size_t(7), size_t(50), bytes.size() - 1}) {
     writeBytes(file, bytes.substr(0, size));
-    EXPECT_EQ(Routes::read(file).status().number(), 404) << size;
+    EXPECT_EQ(Routes::read(file).status().what(), "not a file of routes");
+    EXPECT_EQ(Routes::read(file).status().number(), 16) << size;
   }
+  EXPECT_EQ(Routes::read(file).status().because(),
+            "tensor 'l.weights' at [24, 48) reaches past the 47 bytes of data "
+            "in the file");
   EXPECT_EQ(Routes::read(folder.file("none")).status().number(), 10);
 }
 

@@ -99,7 +99,7 @@ TEST_F(RoutesToolTest, Errors) {
   const std::string bytes = readFile(folder.file("r.safetensors"));
   writeBytes(folder.file("r.safetensors"), bytes.substr(0, bytes.size() - 1));
   result = run("--replay-routes=r.safetensors");
-  EXPECT_EQ(result.err.substr(0, 15), "error[MOE0404]:");
+  EXPECT_EQ(result.err.substr(0, 15), "error[MOE0016]:");
   // A folder that does not exist: nothing is left behind.
   const std::vector<std::string> before = folder.list();
   result = run("--record-routes=none/r.safetensors");
