@@ -59,7 +59,8 @@ void FunctionLowering::defineLists(Operation *maker) {
 GroupRowsOp FunctionLowering::getFusedGroup(SelectTopkOp select) {
   // What the fused kernel has no operands for.
   auto bias = select.getBias();
-  if (select.getPolicy().getCapacity() || select.getResident() ||
+  if (select.getPolicy().getCapacity() ||
+      select.getPolicy().getNullExperts() > 0 || select.getResident() ||
       select.getRandom() ||
       (bias && cast<ShapedType>(bias.getType()).getRank() != 1) ||
       spaces.lookup(select.getLogits()) != RowSpace::ofTokens())

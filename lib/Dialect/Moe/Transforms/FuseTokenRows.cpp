@@ -93,6 +93,9 @@ private:
   /// Checks an op that is repeated but that function-level ops read as well.
   LogicalResult checkRepeated(Operation *op);
   LogicalResult outline(ArrayRef<Operation *> cluster, PairSpace space);
+  /// Makes a kernel of what `op` computes for routed ops, the same for all
+  /// tokens.
+  LogicalResult outlineOnce(Operation *op);
   void eraseDead() {
     SmallVector<Operation *> ops;
     for (Operation &op : func.front())
@@ -135,7 +138,12 @@ LogicalResult RowFusion::checkRepeated(Operation *op) {
     if (isRowTensor(result.getType()) ||
         llvm::none_of(result.getUsers(), isRoutedOp))
       continue;
-    if (op->hasTrait<OpTrait::ConstantLike>())
+    auto type = dyn_cast<RankedTensorType>(result.getType());
+    if (op->hasTrait<OpTrait::ConstantLike>() ||
+        (type && type.hasStaticShape() &&
+         (type.getElementType().isF32() ||
+          type.getElementType().isInteger(32) ||
+          type.getElementType().isInteger(64))))
       continue;
     return op->emitError()
            << "'" << op->getName()
@@ -158,7 +166,7 @@ LogicalResult RowFusion::run() {
 
   llvm::MapVector<std::pair<unsigned, PairSpace>, SmallVector<Operation *>>
       clusters;
-  SmallVector<Operation *> filled;
+  SmallVector<Operation *> filled, computed;
   for (Operation &op : func.front()) {
     if (!isRoutedOp(&op) && isRepeated(&op)) {
       // Follows what it is made from; a filled tensor belongs to any space.
@@ -174,7 +182,8 @@ LogicalResult RowFusion::run() {
       // Constants are kernels of their own later.
       if (!op.hasTrait<OpTrait::ConstantLike>() &&
           llvm::any_of(op.getUsers(), isRoutedOp))
-        filled.push_back(&op);
+        (llvm::any_of(op.getResultTypes(), isRowTensor) ? filled : computed)
+            .push_back(&op);
       continue;
     }
     if (!isRoutedOp(&op)) {
@@ -204,6 +213,9 @@ LogicalResult RowFusion::run() {
   for (Operation *op : filled)
     if (failed(outline(op, {})))
       return failure();
+  for (Operation *op : computed)
+    if (failed(outlineOnce(op)))
+      return failure();
   SmallVector<
       std::pair<std::pair<unsigned, PairSpace>, SmallVector<Operation *>>>
       ordered = clusters.takeVector();
@@ -218,6 +230,67 @@ LogicalResult RowFusion::run() {
   if (!sortTopologically(&func.front()))
     return func.emitError() << "tensor code of function '" << func.getSymName()
                             << "' depends on itself";
+  return success();
+}
+
+/// The op and what is repeated for it, operands before users.
+static SmallVector<Operation *> getRepeated(ArrayRef<Operation *> ops) {
+  llvm::SetVector<Operation *> members(ops.begin(), ops.end());
+  SmallVector<Operation *> worklist(ops);
+  while (!worklist.empty()) {
+    Operation *op = worklist.pop_back_val();
+    for (Value value : getReadValues(op))
+      if (Operation *def = value.getDefiningOp();
+          def && !isRoutedOp(def) && isRepeated(def) && members.insert(def))
+        worklist.push_back(def);
+  }
+  SmallVector<Operation *> sorted(members.getArrayRef());
+  llvm::sort(sorted,
+             [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
+  return sorted;
+}
+
+LogicalResult RowFusion::outlineOnce(Operation *op) {
+  SmallVector<Operation *> members = getRepeated(op);
+  llvm::SetVector<Value> invariants;
+  for (Operation *member : members)
+    for (Value value : getReadValues(member)) {
+      if (llvm::is_contained(members, value.getDefiningOp()))
+        continue;
+      auto type = dyn_cast<RankedTensorType>(value.getType());
+      if (!type || !type.hasStaticShape())
+        return op->emitError()
+               << "'" << op->getName()
+               << "' yields no rows of tokens; only token-wise tensor code can "
+                  "be compiled";
+      invariants.insert(value);
+    }
+  // A fold over one row, of which nothing is read.
+  b.setInsertionPoint(op);
+  auto rowType = RankedTensorType::get({1}, b.getI32Type());
+  Value row =
+      arith::ConstantOp::create(b, op->getLoc(), b.getZeroAttr(rowType));
+  auto fold = FoldRowsOp::create(
+      b, op->getLoc(), op->getResultTypes(), row, invariants.getArrayRef(),
+      b.getF64ArrayAttr(SmallVector<double>(op->getNumResults(), 0.0)));
+  OpBuilder::InsertionGuard guard(b);
+  Block *block = b.createBlock(&fold.getBody());
+  block->addArgument(b.getIndexType(), op->getLoc());
+  block->addArgument(rowType, op->getLoc());
+  IRMapping mapping;
+  for (Value value : invariants)
+    mapping.map(value, block->addArgument(value.getType(), op->getLoc()));
+  for (Type type : op->getResultTypes())
+    block->addArgument(type, op->getLoc());
+  for (Operation *member : members)
+    b.clone(*member, mapping);
+  SmallVector<Value> yielded;
+  for (Value result : op->getResults())
+    yielded.push_back(mapping.lookup(result));
+  YieldOp::create(b, op->getLoc(), yielded);
+  for (auto [result, folded] : llvm::zip(op->getResults(), fold.getResults()))
+    result.replaceUsesWithIf(
+        folded, [](OpOperand &use) { return isRoutedOp(use.getOwner()); });
   return success();
 }
 
@@ -239,19 +312,8 @@ void RowFusion::replaceSize(tensor::DimOp dim, Value rows) {
 LogicalResult RowFusion::outline(ArrayRef<Operation *> cluster,
                                  PairSpace space) {
   bool isFilled = isRepeated(cluster.front());
-  llvm::SetVector<Operation *> members(cluster.begin(), cluster.end());
-  // Pull in what is repeated, operands before users.
-  SmallVector<Operation *> worklist(cluster);
-  while (!worklist.empty()) {
-    Operation *op = worklist.pop_back_val();
-    for (Value value : getReadValues(op))
-      if (Operation *def = value.getDefiningOp();
-          def && !isRoutedOp(def) && isRepeated(def) && members.insert(def))
-        worklist.push_back(def);
-  }
-  SmallVector<Operation *> sorted(members.getArrayRef());
-  llvm::sort(sorted,
-             [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
+  SmallVector<Operation *> sorted = getRepeated(cluster);
+  llvm::SetVector<Operation *> members(sorted.begin(), sorted.end());
 
   llvm::SetVector<Value> rows, invariants;
   SmallVector<Value> results;

@@ -42,6 +42,9 @@ LogicalResult RoutingLowering::lowerExperts(ExpertsOp op) {
   weights.push_back(op.getWeights()[ffn->last]);
   for (unsigned i : ffn->biases)
     biases.push_back(op.getWeights()[i]);
+  for (Value weight : weights)
+    if (Operation *def = weight.getDefiningOp(); def && !isa<GetWeightOp>(def))
+      return missed("a weight is computed, so that it cannot be packed");
   auto grouped = GroupedFfnOp::create(
       b, op.getLoc(), op->getResultTypes(), gather.getX(), lists.expertOffsets,
       lists.rowToken, scales, weights, biases, ffn->parts.size());

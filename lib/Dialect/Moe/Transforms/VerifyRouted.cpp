@@ -230,6 +230,12 @@ LogicalResult RoutedVerifier::verifyOp(Operation &op) {
         failed(expectRows(op, gather.getX(), spaces.getTokens(*routing))));
   }
   if (auto ffn = dyn_cast<GroupedFfnOp>(op)) {
+    for (Value weight : ffn.getWeights())
+      if (!weight.getDefiningOp<GetWeightOp>())
+        return op.emitError()
+               << "'" << op.getName()
+               << "' reads a weight that is no result of 'moe.get_weight'; "
+                  "make it a moe.weight";
     for (unsigned s = 0; s < ffn.getNumSegments(); ++s) {
       SmallVector<std::pair<Value, List>> lists{
           {ffn.getExpertOffsets()[s], ExpertOffsets},

@@ -316,13 +316,13 @@ func.func @mixed_rows(%x: tensor<?x4xf32>, %i: tensor<?x1xi32>,
 
 // -----
 
-moe.weight @w : tensor<2x4xf32> from ["w"]
+moe.weight @w : tensor<2x4xbf16> from ["w"]
 func.func @computed_weight(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
-  %w = moe.get_weight @w : tensor<2x4xf32>
+  %w = moe.get_weight @w : tensor<2x4xbf16>
   // expected-error@below {{'arith.negf' yields no rows of tokens; only token-wise tensor code can be compiled}}
-  %v = arith.negf %w : tensor<2x4xf32>
+  %v = arith.negf %w : tensor<2x4xbf16>
   %l = moe.router_logits ins(%x, %v)
-      : tensor<?x4xf32>, tensor<2x4xf32> -> tensor<?x2xf32>
+      : tensor<?x4xf32>, tensor<2x4xbf16> -> tensor<?x2xf32>
   return %l : tensor<?x2xf32>
 }
 

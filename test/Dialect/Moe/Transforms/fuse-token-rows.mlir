@@ -278,3 +278,25 @@ func.func @nothing(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
 
 // CHECK-LABEL: func private @declaration
 func.func private @declaration(tensor<?x4xf32>)
+
+// -----
+
+// What is the same for all tokens but read by a routed op or returned is a fold
+// of one row.
+// CHECK-LABEL: func @once
+// CHECK-SAME: %[[A:[^ ,:]+]]: tensor<1xf32>, %[[B:[^ ,:]+]]: tensor<1xf32>
+func.func @once(%x: tensor<?x2xf32>, %a: tensor<1xf32>, %b: tensor<1xf32>)
+    -> (tensor<?x1xf32>, tensor<1xf32>) {
+  // CHECK: %[[BIAS:[^ ,:]+]] = arith.constant dense<[1.0{{.*}}, 2.0{{.*}}]> : tensor<2xf32>
+  // CHECK: moe.select_topk %{{.*}} bias(%[[BIAS]])
+  // CHECK: %[[ONE:[^ ,:]+]] = arith.constant dense<0> : tensor<1xi32>
+  // CHECK: %[[S:[^ ,:]+]] = moe.fold_rows rows(%[[ONE]] : tensor<1xi32>) invariants({{.*}}%[[A]]{{.*}} inits [0.0{{.*}}] -> tensor<1xf32>
+  // CHECK: %[[P:[^ ,:]+]] = arith.addf
+  // CHECK-NEXT: moe.yield %[[P]]
+  // CHECK: return %{{.*}}, %[[S]]
+  %bias = arith.constant dense<[1.0, 2.0]> : tensor<2xf32>
+  %i, %p = moe.select_topk %x bias(%bias) policy<score = sigmoid, top_k = 1>
+      : tensor<?x2xf32>, tensor<2xf32> -> tensor<?x1xi32>, tensor<?x1xf32>
+  %s = arith.addf %a, %b : tensor<1xf32>
+  return %p, %s : tensor<?x1xf32>, tensor<1xf32>
+}

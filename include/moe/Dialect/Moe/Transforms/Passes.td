@@ -38,7 +38,8 @@ def FuseTokenRowsPass : Pass<"moe-fuse-token-rows", "::mlir::func::FuncOp"> {
     between them (gates, residuals, norms) is gathered into as few
     `moe.map_rows` as the dependences allow; each becomes one kernel. What does
     not depend on rows is repeated in every kernel that reads it, with a
-    missed-optimisation remark when it is a computation on tensors.
+    missed-optimisation remark when it is a computation on tensors; where a
+    routed op or the caller reads it, it becomes a `moe.fold_rows` of one row.
 
     Guarantees that no tensor computation is left outside a kernel region.
 
