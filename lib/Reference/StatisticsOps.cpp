@@ -179,7 +179,9 @@ static LogicalResult runRoutingRegret(RoutingRegretOp op, Frame &frame) {
   const Routing &routing = frame.getRouting(op.getRouting());
   double largest = 0, sum = 0;
   for (auto [t, regret] : llvm::enumerate(routing.regret)) {
-    largest = t == 0 ? regret : std::max<double>(largest, regret);
+    // A NaN stays.
+    if (t == 0 || std::isnan(regret) || regret > largest)
+      largest = std::isnan(largest) ? largest : regret;
     sum += regret;
   }
   return setNumbers(op, frame,
