@@ -225,6 +225,8 @@ struct ExpandGpuKernels
                          "'moe-select-gpu-config' first");
         return signalPassFailure();
       }
+      if (failed(checkForms(kernel)))
+        return signalPassFailure();
       for (auto config : kernel.getVariants().getAsRange<GpuConfigAttr>()) {
         auto &slot = modules[config.getArch()];
         if (!slot)

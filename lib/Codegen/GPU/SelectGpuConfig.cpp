@@ -42,6 +42,8 @@ struct SelectGpuConfig
     for (auto kernel : getOperation().getOps<plan::KernelOp>()) {
       if (kernel.getDevice() != DeviceKind::Cuda)
         continue;
+      if (failed(checkForms(kernel)))
+        return signalPassFailure();
       SmallVector<Attribute> variants;
       for (const ArchInfo *arch : archs)
         variants.push_back(configFor(kernel, *arch));

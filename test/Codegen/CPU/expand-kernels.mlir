@@ -67,3 +67,37 @@ plan.kernel @packed(%p: memref<?xi8>, %w: memref<?xi8>, %o: memref<?xi32>, %h: m
 plan.kernel @pack(%x: memref<?xbf16>, %t: memref<?xi32>, %o: memref<?xi32>, %p: memref<?xi8>) variants [#avx512, #amx] {
   moe.kernel.pack_rows ins(%x, %t, %o : memref<?xbf16>, memref<?xi32>, memref<?xi32>) outs(%p : memref<?xi8>) {experts = 3 : i64, hidden = 96 : i64, weight_type = bf16}
 }
+
+// Biases are widened once for a panel, and added to the sums before the
+// activation.
+// CHECK-LABEL: func.func private @biased.avx512(
+// CHECK: %[[B:.*]] = vector.load {{.*}} : memref<?xbf16>, vector<16xbf16>
+// CHECK: %[[WIDE:.*]] = arith.extf %[[B]] : vector<16xbf16> to vector<16xf32>
+// CHECK: %[[C:.*]] = vector.load {{.*}} : memref<?xf32>, vector<16xf32>
+// CHECK: scf.for
+// CHECK: %[[G:.*]] = vector.load {{.*}} : memref<?xf32>, vector<16xf32>
+// CHECK: %[[GB:.*]] = arith.addf %[[G]], %[[WIDE]] : vector<16xf32>
+// CHECK: %[[U:.*]] = vector.load {{.*}} : memref<?xf32>, vector<16xf32>
+// CHECK: %[[UB:.*]] = arith.addf %[[U]], %[[C]] : vector<16xf32>
+// CHECK: arith.mulf %[[GB]], %[[UB]] : vector<16xf32>
+plan.kernel @biased(%p: memref<?xi8>, %w: memref<?xi8>, %o: memref<?xi32>, %b: memref<?xbf16>, %c: memref<?xf32>, %h: memref<?xi8>) variants [#avx512] {
+  moe.kernel.grouped_gemm ins(%p, %w, %o : memref<?xi8>, memref<?xi8>, memref<?xi32>) biases(%b, %c : memref<?xbf16>, memref<?xf32>) outs(%h : memref<?xi8>)
+    attributes {experts = 3 : i64, n = 64 : i64, k = 96 : i64, parts = 2 : i64, weight_type = bf16, row_type = bf16} {
+  ^bb0(%g: f32, %u: f32):
+    %y = arith.mulf %g, %u : f32
+    moe.yield %y : f32
+  }
+}
+
+// Rows times their weights, rounded to the type of x; padding stays zero.
+// CHECK-LABEL: func.func private @scaled.amx(
+// CHECK: %[[WEIGHT:.*]] = memref.load {{.*}} : memref<?xf32>
+// CHECK: %[[MASK:.*]] = vector.constant_mask [8] : vector<32xi1>
+// CHECK: vector.maskedload {{.*}} into vector<32xbf16>
+// CHECK: %[[ALL:.*]] = vector.broadcast %[[WEIGHT]] : f32 to vector<32xf32>
+// CHECK: %[[PRODUCT:.*]] = arith.mulf %{{.*}}, %[[ALL]] : vector<32xf32>
+// CHECK: %[[INSIDE:.*]] = arith.select %[[MASK]], %[[PRODUCT]]
+// CHECK: arith.truncf %[[INSIDE]] : vector<32xf32> to vector<32xbf16>
+plan.kernel @scaled(%x: memref<?xbf16>, %t: memref<?xi32>, %o: memref<?xi32>, %w: memref<?xf32>, %p: memref<?xi8>) variants [#amx] {
+  moe.kernel.pack_rows ins(%x, %t, %o : memref<?xbf16>, memref<?xi32>, memref<?xi32>) weights(%w : memref<?xf32>) outs(%p : memref<?xi8>) {experts = 3 : i64, hidden = 8 : i64, weight_type = bf16}
+}

@@ -2,10 +2,11 @@
 // RUN:   --canonicalize --cse | FileCheck %s
 
 module attributes {moe.targets = ["sm_80"]} {
-  // One block of 16 warps counts in shared memory, 16 + 2 words per expert.
+  // One block of 16 warps counts in shared memory, 16 + 2 words per expert and
+  // one for each warp.
   // CHECK-LABEL: func.func @group
   // CHECK-SAME: threads = 512
-  // CHECK-SAME: moe.scratch_bytes = 0 : i64, moe.shared_bytes = 576 : i64
+  // CHECK-SAME: moe.scratch_bytes = 0 : i64, moe.shared_bytes = 640 : i64
   // CHECK: %[[FIRST:.*]] = arith.cmpi eq, %{{.*}}, %c0_i32 : i32
   // CHECK: scf.if %[[FIRST]]
   // CHECK: nvvm.barrier
@@ -14,6 +15,8 @@ module attributes {moe.targets = ["sm_80"]} {
   // CHECK: %[[SAME:.*]] = nvvm.match.sync any
   // CHECK: math.cttz %[[SAME]]
   // CHECK: math.ctpop %[[SAME]]
+  // Pairs that there are.
+  // CHECK: nvvm.vote.sync ballot
   // CHECK: nvvm.bar.warp.sync
   // CHECK: nvvm.barrier
   // CHECK: nvvm.barrier
@@ -26,6 +29,7 @@ module attributes {moe.targets = ["sm_80"]} {
   // CHECK: %[[BELOW:.*]] = arith.andi %[[SAME]]
   // CHECK: %[[RANK:.*]] = math.ctpop %[[BELOW]]
   // CHECK: arith.addi %[[NEXT]], %[[RANK]]
+  // CHECK: nvvm.vote.sync ballot
   // No atomics: what is written does not depend on timing.
   // CHECK-NOT: llvm.atomicrmw
   // CHECK: return
@@ -62,7 +66,7 @@ module attributes {moe.targets = ["sm_80"]} {
 
   // So many experts are counted in global memory.
   // CHECK-LABEL: func.func @many
-  // CHECK-SAME: moe.scratch_bytes = 144128 : i64, moe.shared_bytes = 0 : i64
+  // CHECK-SAME: moe.scratch_bytes = 144128 : i64, moe.shared_bytes = 64 : i64
   plan.kernel @many(%i: memref<?xi32>, %w: memref<?xf32>, %eo: memref<?xi32>,
                     %rt: memref<?xi32>, %rw: memref<?xf32>,
                     %to: memref<?xi32>, %tr: memref<?xi32>, %n: index)

@@ -116,3 +116,31 @@ plan.kernel @single(%x: memref<?xf32>, %w: memref<?xi8>, %l: memref<?xi32>,
       attributes {experts = 1 : i64, n = 16 : i64, k = 16 : i64,
                   parts = 1 : i64, tile_rows = 16 : i64, weight_type = f32}
 }
+
+// -----
+
+// Biases are loaded one by one, in their own type, and added before the
+// activation.
+// CHECK-LABEL: func.func @biased(
+// CHECK: nvvm.barrier
+// CHECK: %[[SUM:.*]] = llvm.extractelement %{{.*}} : vector<4xf32>
+// CHECK: %[[B:.*]] = llvm.load %{{.*}} : !llvm.ptr<1> -> f16
+// CHECK: %[[WIDE:.*]] = arith.extf %[[B]] : f16 to f32
+// CHECK: %[[FIRST:.*]] = arith.addf %{{.*}}, %[[WIDE]] : f32
+// CHECK: %[[C:.*]] = llvm.load %{{.*}} : !llvm.ptr<1> -> f32
+// CHECK: %[[SECOND:.*]] = arith.addf %{{.*}}, %[[C]] : f32
+// CHECK: arith.mulf %[[FIRST]], %[[SECOND]] : f32
+plan.kernel @biased(%x: memref<?xf16>, %w: memref<?xi8>, %b: memref<?xf16>,
+    %c: memref<?xf32>, %l: memref<?xi32>, %o: memref<?xf16>) on cuda
+    variants [#moe.gpu<arch = "sm_80", threads = 32, blocks = 1, n = 16,
+                       k = 16, stages = 2, accumulation = "mma-k16">] {
+  moe.kernel.ragged_gemm ins(%x, %w : memref<?xf16>, memref<?xi8>)
+      biases(%b, %c : memref<?xf16>, memref<?xf32>)
+      worklist(%l : memref<?xi32>) outs(%o : memref<?xf16>)
+      attributes {experts = 1 : i64, n = 8 : i64, k = 16 : i64,
+                  parts = 2 : i64, tile_rows = 16 : i64, weight_type = f16} {
+  ^bb0(%gate: f32, %up: f32):
+    %result = arith.mulf %gate, %up : f32
+    moe.yield %result : f32
+  }
+}

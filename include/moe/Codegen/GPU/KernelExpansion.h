@@ -18,6 +18,7 @@
 #define MOE_CODEGEN_GPU_KERNELEXPANSION_H
 
 #include "moe/Dialect/Moe/IR/Moe.h"
+#include "moe/Dialect/Plan/IR/Plan.h"
 
 #include "mlir/IR/IRMapping.h"
 
@@ -94,6 +95,11 @@ public:
   std::function<Value()> ticketMaker;
   int64_t sharedUsed = 0, sharedPeak = 0, scratchUsed = 0, scratchPeak = 0;
 };
+
+/// Fails with an error that names the form, the function and a way out when
+/// `kernel` holds a kernel op or a clause of a policy that no GPU code exists
+/// for.
+LogicalResult checkForms(plan::KernelOp kernel);
 
 /// The configuration of a kernel whose first op is a GEMM.
 GpuConfigAttr tuneRaggedGemm(KernelRaggedGemmOp op, const ArchInfo &arch);

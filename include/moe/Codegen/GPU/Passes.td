@@ -65,7 +65,8 @@ def SelectGpuConfigPass : Pass<"moe-select-gpu-config", "::mlir::ModuleOp"> {
     Guarantees: every `plan.kernel` on cuda has one variant per architecture, in
     ascending order.
 
-    Fails on an architecture that is not known.
+    Fails on an architecture that is not known, and at a kernel on cuda that has
+    a routing rule without GPU code (error MOE0113).
   }];
   let dependentDialects = [
     "::mlir::moe::MoeDialect", "::mlir::plan::PlanDialect"];

@@ -73,9 +73,10 @@ void CombineRows::emit(Emit &e, RowPiece piece) {
   // row read its first element instead.
   piece.column = e.select(inside, piece.column, e.i32(0));
   SmallVector<Value> sums(piece.width, e.f32(0.0f));
-  for (auto [rowsArg, offsetsArg, listArg, weightsArg] :
-       llvm::zip_equal(op.getRows(), op.getTokenOffsets(), op.getTokenRows(),
+  for (auto [segment, rowsArg, offsetsArg, listArg, weightsArg] :
+       llvm::enumerate(op.getRows(), op.getTokenOffsets(), op.getTokenRows(),
                        op.getRowWeight())) {
+    bool unweighted = op.getUnweighted() && (*op.getUnweighted())[segment];
     Value rows = ctx.argument(rowsArg), offsets = ctx.argument(offsetsArg);
     Value list = ctx.argument(listArg), weightList = ctx.argument(weightsArg);
     Type i32 = e.getI32Type();
@@ -87,8 +88,11 @@ void CombineRows::emit(Emit &e, RowPiece piece) {
           Value pair = e.add(base, ctx.lane);
           Value isPair = e.lessU(pair, end);
           Value row = loadIf(e, isPair, i32, list, pair, e.i32(0));
-          Value weight =
-              loadIf(e, isPair, e.getF32Type(), weightList, row, e.f32(0.0f));
+          // An fma with 1 is the sum.
+          Value weight = e.f32(1.0f);
+          if (!unweighted)
+            weight =
+                loadIf(e, isPair, e.getF32Type(), weightList, row, e.f32(0.0f));
           Value count = e.minU(e.i32(kWarp), e.sub(end, base));
           Value whole = e.mul(e.div(count, kInFlight), kInFlight);
           SmallVector<Value> result =

@@ -25,11 +25,19 @@ LogicalResult mlir::moe::gpu::expandGatherRows(KernelGatherRowsOp op,
   Value rowToken = ctx.argument(op.getRowToken());
   Value count = e.load(e.getI32Type(), ctx.argument(op.getExpertOffsets()),
                        e.i32(op.getExperts()));
+  Value weights = op.getRowWeight() ? ctx.argument(op.getRowWeight()) : Value();
   forRowPieces(e, ctx, count, hidden, type, {x, rows},
                [&](Emit &e, RowPiece piece) {
                  e.ifThen(piece.isInside, [&](Emit &e) {
                    Value token = e.load(e.getI32Type(), rowToken, piece.row);
-                   piece.store(e, piece.load(e, x, token), rows, piece.row);
+                   Value value = piece.load(e, x, token);
+                   if (weights) {
+                     Value weight = e.load(e.getF32Type(), weights, piece.row);
+                     value = piece.map(e, value, [&](Value element) -> Value {
+                       return arith::MulFOp::create(e, element, weight);
+                     });
+                   }
+                   piece.store(e, value, rows, piece.row);
                  });
                });
   return success();

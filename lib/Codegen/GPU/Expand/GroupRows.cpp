@@ -30,6 +30,7 @@ LogicalResult mlir::moe::gpu::expandGroupRows(KernelGroupRowsOp op,
   args.perToken = op.getPerToken();
   args.tileRows = op.getTileRows().value_or(0);
   args.given = op.getGiven();
+  args.sparse = true;
   Grouping grouping(e, ctx, args);
   e.ifThen(e.equal(ctx.block, 0), [&](Emit &e) { grouping.emit(e); });
   return success();

@@ -35,6 +35,8 @@ Grouping::Grouping(Emit &e, KernelContext &ctx, const GroupingArgs &args)
   firstTiles = e.offset(base, (ctx.warps() + 1) * experts * 4);
   if (args.given)
     flags = ctx.allocShared(ctx.warps() * 4);
+  if (args.sparse)
+    pairCounts = ctx.allocShared(ctx.warps() * 4);
 }
 
 void mlir::moe::gpu::emitTile(Emit &e, Value worklist, Value tile, Value expert,
@@ -64,15 +66,16 @@ Value Grouping::emitIsBad(Emit &e) {
         Value id = e.load(i32, args.ids, pair);
         Value place = e.rem(pair, perToken);
         Value first = e.sub(pair, place);
+        Value isId = e.cmp(arith::CmpIPredicate::ne, id, e.i32(-1));
         Value outside = e.cmp(arith::CmpIPredicate::uge, id, e.i32(experts));
-        Value isBad = e.bitOr(carried[0], outside);
-        return e.forRange(e.i32(0), place, e.i32(1), isBad,
-                          [&](Emit &e, Value i, ValueRange carried) {
-                            Value other =
-                                e.load(i32, args.ids, e.add(first, i));
-                            return SmallVector<Value>{
-                                e.bitOr(carried[0], e.equal(other, id))};
-                          });
+        Value isBad = e.bitOr(carried[0], e.bitAnd(isId, outside));
+        return e.forRange(
+            e.i32(0), place, e.i32(1), isBad,
+            [&](Emit &e, Value i, ValueRange carried) {
+              Value other = e.load(i32, args.ids, e.add(first, i));
+              Value repeats = e.bitAnd(isId, e.equal(other, id));
+              return SmallVector<Value>{e.bitOr(carried[0], repeats)};
+            });
       })[0];
 }
 
@@ -103,28 +106,35 @@ void Grouping::emitNoRows(Emit &e) {
 // Lists
 //===----------------------------------------------------------------------===//
 
-void Grouping::forPairs(Emit &e, PairBody body) {
+Value Grouping::forPairs(Emit &e, Value init, PairBody body) {
   Value chunk = ceilDiv(e, args.tokens, ctx.warps());
   Value from = e.minU(e.mul(ctx.warp, chunk), args.tokens);
   Value to = e.minU(e.add(from, chunk), args.tokens);
   Value begin = e.mul(from, perToken), end = e.mul(to, perToken);
   auto loadId = [&](Emit &e, Value base) {
-    Value pair = e.add(base, ctx.lane);
-    return loadIf(e, e.lessU(pair, end), i32, args.ids, pair, e.i32(-1));
+    Value place = e.add(base, ctx.lane);
+    return loadIf(e, e.lessU(place, end), i32, args.ids, place, e.i32(-1));
   };
-  e.forRange(begin, end, e.i32(kWarp), loadId(e, begin),
-             [&](Emit &e, Value base, ValueRange carried) {
-               // The next ids are on their way while these are looked at.
-               Value next = loadId(e, e.add(base, kWarp)), id = carried[0];
-               Value pair = e.add(base, ctx.lane);
-               Value isPair = e.lessU(pair, end);
-               Value mask = warpMatch(e, id);
-               Value isFirst = e.equal(lowestBit(e, mask), ctx.lane);
-               body(e, pair, isPair, id, mask, e.bitAnd(isPair, isFirst));
-               // Another lane may count the same expert next.
-               e.syncWarp();
-               return SmallVector<Value>{next};
-             });
+  return e.forRange(
+      begin, end, e.i32(kWarp), {loadId(e, begin), init},
+      [&](Emit &e, Value base, ValueRange carried) {
+        // The next ids are on their way while these are looked at.
+        Value next = loadId(e, e.add(base, kWarp));
+        Pair pair;
+        pair.id = carried[0];
+        pair.place = e.add(base, ctx.lane);
+        pair.isPlace = e.lessU(pair.place, end);
+        pair.isPair = args.sparse
+                          ? e.cmp(arith::CmpIPredicate::ne, pair.id, e.i32(-1))
+                          : pair.isPlace;
+        pair.mask = warpMatch(e, pair.id);
+        Value isFirst = e.equal(lowestBit(e, pair.mask), ctx.lane);
+        pair.isLeader = e.bitAnd(pair.isPair, isFirst);
+        Value result = body(e, pair, carried[1]);
+        // Another lane may count the same expert next.
+        e.syncWarp();
+        return SmallVector<Value>{next, result};
+      })[1];
 }
 
 void Grouping::emitScan(Emit &e) {
@@ -155,6 +165,7 @@ void Grouping::emitScan(Emit &e) {
       });
   e.ifThen(e.equal(ctx.lane, 0), [&](Emit &e) {
     e.store(totals[0], args.expertOffsets, e.i32(experts));
+    e.store(totals[0], args.tokenOffsets, args.tokens);
     if (args.worklist)
       emitWorklistHead(e, args.worklist, totals[1]);
   });
@@ -171,36 +182,67 @@ void Grouping::emitTiles(Emit &e, Value expert, Value begin, Value end) {
              });
 }
 
+std::pair<Value, Value> Grouping::emitPlaceInToken(Emit &e, const Pair &pair,
+                                                   Value at) {
+  Value begin = e.sub(pair.place, e.rem(pair.place, perToken));
+  SmallVector<Value> counts = e.forRange(
+      begin, e.add(begin, perToken), e.i32(1), {e.i32(0), e.i32(0)},
+      [&](Emit &e, Value other, ValueRange carried) {
+        auto count = [&](Value value, Value condition) {
+          return e.add(value, arith::ExtUIOp::create(e, i32, condition));
+        };
+        Value id = e.load(i32, args.ids, other);
+        Value isId = e.cmp(arith::CmpIPredicate::ne, id, e.i32(-1));
+        Value isBefore = e.bitAnd(isId, e.lessU(other, pair.place));
+        // -1 is the largest of all unsigned.
+        return SmallVector<Value>{count(carried[0], isBefore),
+                                  count(carried[1], e.lessU(id, pair.id))};
+      });
+  return {e.sub(at, counts[0]), counts[1]};
+}
+
 void Grouping::emitPlace(Emit &e) {
   Value mine = e.mul(ctx.warp, experts);
   Value lanesBelow = e.add(e.shl(e.i32(1), ctx.lane), -1);
-  forPairs(e, [&](Emit &e, Value pair, Value isPair, Value id, Value mask,
-                  Value isLeader) {
-    Value counter = e.add(mine, id);
-    Value next = loadIf(e, isLeader, i32, counters, counter, e.i32(0));
-    e.ifThen(isLeader, [&](Emit &e) {
-      e.store(e.add(next, countBits(e, mask)), counters, counter);
+  // Pairs before those of this warp.
+  Value before = e.i32(0);
+  if (args.sparse)
+    before = e.forRange(e.i32(0), ctx.warp, e.i32(1), before,
+                        [&](Emit &e, Value warp, ValueRange carried) {
+                          Value count = e.load(i32, pairCounts, warp);
+                          return SmallVector<Value>{e.add(carried[0], count)};
+                        })[0];
+  forPairs(e, before, [&](Emit &e, const Pair &pair, Value before) {
+    Value counter = e.add(mine, pair.id);
+    Value next = loadIf(e, pair.isLeader, i32, counters, counter, e.i32(0));
+    e.ifThen(pair.isLeader, [&](Emit &e) {
+      e.store(e.add(next, countBits(e, pair.mask)), counters, counter);
     });
-    Value first = e.shuffleIndex(next, lowestBit(e, mask));
-    Value row = e.add(first, countBits(e, e.bitAnd(mask, lanesBelow)));
-    e.ifThen(isPair, [&](Emit &e) {
-      e.store(e.div(pair, perToken), args.rowToken, row);
-      e.store(e.load(e.getF32Type(), args.weights, pair), args.rowWeight, row);
-      Value at = pair;
+    Value first = e.shuffleIndex(next, lowestBit(e, pair.mask));
+    Value row = e.add(first, countBits(e, e.bitAnd(pair.mask, lanesBelow)));
+    Value at = pair.place;
+    if (args.sparse) {
+      Value pairs = e.ballot(pair.isPair);
+      at = e.add(before, countBits(e, e.bitAnd(pairs, lanesBelow)));
+      before = e.add(before, countBits(e, pairs));
+      Value isFirst = e.equal(e.rem(pair.place, perToken), 0);
+      e.ifThen(e.bitAnd(pair.isPlace, isFirst), [&](Emit &e) {
+        e.store(at, args.tokenOffsets, e.div(pair.place, perToken));
+      });
+    }
+    e.ifThen(pair.isPair, [&](Emit &e) {
+      e.store(e.div(pair.place, perToken), args.rowToken, row);
+      e.store(e.load(e.getF32Type(), args.weights, pair.place), args.rowWeight,
+              row);
+      Value target = at;
       if (args.given) {
         // Given ids stand in any order; the rows of a token ascend as they do.
-        Value begin = e.sub(pair, e.rem(pair, perToken));
-        at = e.forRange(
-            begin, e.add(begin, perToken), e.i32(1), {begin},
-            [&](Emit &e, Value other, ValueRange carried) {
-              Value otherId = e.load(i32, args.ids, other);
-              Value isSmaller = e.lessU(otherId, id);
-              return SmallVector<Value>{
-                  e.add(carried[0], arith::ExtUIOp::create(e, i32, isSmaller))};
-            })[0];
+        auto [begin, smaller] = emitPlaceInToken(e, pair, at);
+        target = e.add(begin, smaller);
       }
-      e.store(row, args.tokenRows, at);
+      e.store(row, args.tokenRows, target);
     });
+    return before;
   });
 }
 
@@ -208,19 +250,27 @@ void Grouping::emitLists(Emit &e) {
   int64_t warps = ctx.warps();
   forThreads(e, ctx, e.i32(warps * experts),
              [&](Emit &e, Value i) { e.store(e.i32(0), counters, i); });
-  forThreads(e, ctx, e.add(args.tokens, 1), [&](Emit &e, Value token) {
-    e.store(e.mul(token, perToken), args.tokenOffsets, token);
-  });
+  if (!args.sparse)
+    forThreads(e, ctx, args.tokens, [&](Emit &e, Value token) {
+      e.store(e.mul(token, perToken), args.tokenOffsets, token);
+    });
   e.syncBlock();
 
   Value mine = e.mul(ctx.warp, experts);
-  forPairs(e, [&](Emit &e, Value, Value, Value id, Value mask, Value isLeader) {
-    e.ifThen(isLeader, [&](Emit &e) {
-      Value counter = e.add(mine, id);
-      Value count = e.load(i32, counters, counter);
-      e.store(e.add(count, countBits(e, mask)), counters, counter);
-    });
-  });
+  Value pairs =
+      forPairs(e, e.i32(0), [&](Emit &e, const Pair &pair, Value carried) {
+        e.ifThen(pair.isLeader, [&](Emit &e) {
+          Value counter = e.add(mine, pair.id);
+          Value count = e.load(i32, counters, counter);
+          e.store(e.add(count, countBits(e, pair.mask)), counters, counter);
+        });
+        if (!args.sparse)
+          return carried;
+        return e.add(carried, countBits(e, e.ballot(pair.isPair)));
+      });
+  if (args.sparse)
+    e.ifThen(e.equal(ctx.lane, 0),
+             [&](Emit &e) { e.store(pairs, pairCounts, ctx.warp); });
   e.syncBlock();
 
   forThreads(e, ctx, e.i32(experts), [&](Emit &e, Value expert) {

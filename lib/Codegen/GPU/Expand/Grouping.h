@@ -23,6 +23,9 @@ struct GroupingArgs {
   int64_t experts, perToken, tileRows;
   /// Ids come from outside: any order, possibly wrong.
   bool given;
+  /// Ids may be -1, which is no pair. Those of a token come last, unless ids
+  /// come from outside.
+  bool sparse;
 };
 
 /// A counting sort by expert that keeps the order of the tokens, by all threads
@@ -45,11 +48,20 @@ private:
   /// Lists without any row.
   void emitNoRows(Emit &e);
 
-  using PairBody = function_ref<void(Emit &, Value pair, Value isPair, Value id,
-                                     Value mask, Value isLeader)>;
-  /// Visits the pairs of this warp, 32 at a time, in ascending order. `mask`:
-  /// lanes with pairs of the same expert, of which one is the leader.
-  void forPairs(Emit &e, PairBody body);
+  /// What a lane sees of the places for pairs: the number of its place, whether
+  /// there is such a place and a pair in it, the pair's expert, the lanes with
+  /// pairs of the same expert, whether it is the first of these. i32 and i1.
+  struct Pair {
+    Value place, isPlace, isPair, id, mask, isLeader;
+  };
+  using PairBody = function_ref<Value(Emit &, const Pair &, Value carried)>;
+  /// Visits the places of this warp, 32 at a time, in ascending order, and
+  /// carries an i32; returns the last one.
+  Value forPairs(Emit &e, Value init, PairBody body);
+  /// Where the rows of a token begin in `token_rows`, when ids are sparse and
+  /// come from outside, from the lane's own number `at` among all pairs; and
+  /// how many of the token's ids are smaller than the lane's.
+  std::pair<Value, Value> emitPlaceInToken(Emit &e, const Pair &pair, Value at);
   /// Exclusive sums of `counts` and of the tiles, by one warp.
   void emitScan(Emit &e);
   void emitTiles(Emit &e, Value expert, Value begin, Value end);
@@ -60,8 +72,8 @@ private:
   int64_t experts, perToken;
   /// Shared memory, or scratch when there are too many experts. Per warp and
   /// expert: rows counted, then the next row. Per expert: rows, then first row;
-  /// first tile. Per warp: whether something is bad.
-  Value counters, firstRows, firstTiles, flags;
+  /// first tile. Per warp: whether something is bad; the number of pairs.
+  Value counters, firstRows, firstTiles, flags, pairCounts;
   Type i32;
 };
 

@@ -23,6 +23,8 @@ RaggedGemm::RaggedGemm(KernelRaggedGemmOp op, KernelContext &ctx)
       worklist(ctx.argument(op.getWorklist())), out(ctx.argument(op.getOut())) {
   if (Value tokens = op.getRowToken())
     rowToken = ctx.argument(tokens);
+  for (Value bias : op.getBiases())
+    biases.push_back(ctx.argument(bias));
 }
 
 LogicalResult RaggedGemm::expand() {

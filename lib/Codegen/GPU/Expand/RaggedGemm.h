@@ -167,6 +167,12 @@ private:
                  Value warpColumn, ValueRange sums);
   /// From there through the activation to out; the same for all classes.
   void storeResults(Emit &e, const RaggedTile &tile);
+  /// Where the biases of a channel of the tile's expert lie, one for each part.
+  SmallVector<Value> emitBiasAddresses(Emit &e, const RaggedTile &tile,
+                                       Value channel);
+  /// `sum` plus the bias of a part, `channel` channels behind its address.
+  Value addBias(Emit &e, Value sum, int64_t part, ArrayRef<Value> addresses,
+                int64_t channel);
   /// The activation of one channel from its parts.
   Value activate(Emit &e, ArrayRef<Value> parts);
 
@@ -178,6 +184,8 @@ private:
   KernelContext &ctx;
   RaggedGemmShape shape;
   Value x, rowToken, weights, worklist, out;
+  /// None, or one for each part.
+  SmallVector<Value> biases;
   /// Stages of x and of the weights; the sums of a tile, when they are done.
   Value aShared, bShared, sumsShared;
 };

@@ -71,6 +71,31 @@ Value RaggedGemm::activate(Emit &e, ArrayRef<Value> parts) {
   return mapping.lookupOrDefault(body.getTerminator()->getOperand(0));
 }
 
+Value RaggedGemm::addBias(Emit &e, Value sum, int64_t part,
+                          ArrayRef<Value> addresses, int64_t channel) {
+  if (addresses.empty())
+    return sum;
+  // One by one: a bias may be an input, which is aligned to its elements only.
+  Type type = cast<MemRefType>(op.getBiases()[part].getType()).getElementType();
+  int64_t bytes = type.getIntOrFloatBitWidth() / 8;
+  Value bias = e.loadAt(type, e.offset(addresses[part], channel * bytes));
+  return arith::AddFOp::create(e, sum, e.toF32(bias));
+}
+
+SmallVector<Value>
+RaggedGemm::emitBiasAddresses(Emit &e, const RaggedTile &tile, Value channel) {
+  SmallVector<Value> addresses;
+  if (biases.empty())
+    return addresses;
+  Value first = e.mul(e.toI64(tile.expert), shape.channels);
+  Value index = e.add(first, e.toI64(channel));
+  for (auto [bias, argument] : llvm::zip_equal(biases, op.getBiases())) {
+    Type type = cast<MemRefType>(argument.getType()).getElementType();
+    addresses.push_back(e.address(type, bias, index));
+  }
+  return addresses;
+}
+
 void RaggedGemm::storeResults(Emit &e, const RaggedTile &tile) {
   int64_t parts = shape.parts, channels = shape.channels;
   int64_t groups = shape.tileColumns / (kGroup * parts);
@@ -103,6 +128,7 @@ void RaggedGemm::storeResults(Emit &e, const RaggedTile &tile) {
         Value index = e.add(e.mul(e.toI64(e.add(tile.firstRow, row)), channels),
                             e.toI64(channel));
         Value begin = e.address(shape.element, out, index);
+        SmallVector<Value> biasAddresses = emitBiasAddresses(e, tile, channel);
         for (int64_t first = 0; first < kGroup; first += together) {
           auto storeThese = [&](Emit &e) {
             Value results;
@@ -111,7 +137,8 @@ void RaggedGemm::storeResults(Emit &e, const RaggedTile &tile) {
             for (int64_t i = 0; i < together; ++i) {
               SmallVector<Value> own;
               for (int64_t part = 0; part < parts; ++part)
-                own.push_back(values[part * kGroup + first + i]);
+                own.push_back(addBias(e, values[part * kGroup + first + i],
+                                      part, biasAddresses, first + i));
               Value result = e.fromF32(activate(e, own), shape.element);
               results = together == 1 ? result
                                       : LLVM::InsertElementOp::create(

@@ -64,6 +64,7 @@ LogicalResult mlir::moe::gpu::expandRouteRows(KernelRouteRowsOp op,
   group.perToken = op.getPolicy().getTopK();
   group.tileRows = op.getTileRows().value_or(0);
   group.given = false;
+  group.sparse = op.getPolicy().dropsPairs();
 
   Grouping grouping(e, ctx, group);
   Value flag = ctx.allocShared(4), ticket = ctx.makeTicket();

@@ -8,6 +8,8 @@
 
 #include "RowPieces.h"
 
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+
 using namespace mlir;
 using namespace mlir::moe;
 using namespace mlir::moe::gpu;
@@ -32,6 +34,19 @@ Value RowPiece::load(Emit &e, Value base, Value row) const {
 void RowPiece::store(Emit &e, Value value, Value base, Value row) const {
   int64_t bytes = width * type.getIntOrFloatBitWidth() / 8;
   e.storeAt(value, address(e, base, row), bytes);
+}
+
+Value RowPiece::map(Emit &e, Value value,
+                    function_ref<Value(Value)> change) const {
+  if (width == 1)
+    return e.fromF32(change(e.toF32(value)), type);
+  Value result = LLVM::PoisonOp::create(e, value.getType());
+  for (int64_t i = 0; i < width; ++i) {
+    Value element = LLVM::ExtractElementOp::create(e, value, e.i32(i));
+    element = e.fromF32(change(e.toF32(element)), type);
+    result = LLVM::InsertElementOp::create(e, result, element, e.i32(i));
+  }
+  return result;
 }
 
 void mlir::moe::gpu::forRowPieces(Emit &e, KernelContext &ctx, Value rows,

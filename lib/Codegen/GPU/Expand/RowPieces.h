@@ -27,6 +27,8 @@ struct RowPiece {
   /// The piece of row `row` (i32) of `base`.
   Value load(Emit &e, Value base, Value row) const;
   void store(Emit &e, Value value, Value base, Value row) const;
+  /// What `change` makes of each element of a loaded value in f32, rounded.
+  Value map(Emit &e, Value value, function_ref<Value(Value)> change) const;
 
 private:
   Value address(Emit &e, Value base, Value row) const;

@@ -40,7 +40,8 @@ public:
 private:
   /// Fills `scores` and `keys`.
   void emitScores(Emit &e, Value logitRow);
-  void emitKeys(Emit &e);
+  void emitSoftmax(Emit &e, Value largest);
+  void emitKeys(Emit &e, Value token);
   /// The sixteen-lane sum of `scores`.
   Value emitSum(Emit &e);
   /// Excludes the keys of all groups but the best.
@@ -49,8 +50,19 @@ private:
   Value emitGroupValue(Emit &e, Value group);
   /// Index of the first of the largest keys, which is then excluded.
   Value emitTakeBest(Emit &e, LaneArray &from);
+  /// What a chosen expert's weight starts from: its score or its logit.
+  Value emitFirstWeight(Emit &e, Value logitRow, Value expert);
   /// Turns the selected scores or logits in `weights` into weights.
   void emitWeights(Emit &e);
+  void emitNormalize(Emit &e);
+  /// Chosen experts that do nothing are no pairs.
+  void emitNullExperts(Emit &e);
+  /// Removes the pairs that do not stay.
+  void emitKeep(Emit &e);
+  /// The sum over `weights` in order of selection, of what `change` makes of
+  /// each.
+  Value emitWeightSum(Emit &e, function_ref<Value(Emit &, Value)> change);
+  void updateWeights(Emit &e, function_ref<Value(Emit &, Value)> change);
   /// Writes the selected pairs in ascending order of their ids.
   void emitSorted(Emit &e, Value token);
 
@@ -58,7 +70,7 @@ private:
   const SelectTopkArgs &args;
   PolicyAttr policy;
   int64_t experts, topK;
-  LaneArray scores, keys, groupKeys, ids, weights, ranks;
+  LaneArray scores, keys, groupKeys, ids, weights, sums, ranks;
 };
 
 } // namespace
@@ -104,6 +116,19 @@ static Value sigmoid(Emit &e, Value x) {
   return arith::DivFOp::create(e, one, arith::AddFOp::create(e, one, power));
 }
 
+/// sqrt((x > 0 ? x : 0) + log(1 + exp(-|x|))); NaN stays NaN.
+static Value sqrtSoftplus(Emit &e, Value x) {
+  Value zero = e.f32(0.0f), one = e.f32(1.0f);
+  Value isPositive =
+      arith::CmpFOp::create(e, arith::CmpFPredicate::OGT, x, zero);
+  Value isNaN = arith::CmpFOp::create(e, arith::CmpFPredicate::UNO, x, x);
+  Value power = math::ExpOp::create(
+      e, arith::NegFOp::create(e, math::AbsFOp::create(e, x)));
+  Value log = math::LogOp::create(e, arith::AddFOp::create(e, one, power));
+  Value sum = arith::AddFOp::create(e, e.select(isPositive, x, zero), log);
+  return math::SqrtOp::create(e, e.select(isNaN, x, sum));
+}
+
 static Value orIfOutside(Emit &e, Value inside, Value value, Value otherwise) {
   return inside ? e.select(inside, value, otherwise) : value;
 }
@@ -114,6 +139,7 @@ SelectTopk::SelectTopk(Emit &e, KernelContext &ctx, const SelectTopkArgs &args)
       keys(e, ctx, e.getI32Type(), experts),
       groupKeys(e, ctx, e.getI32Type(), policy.getGroups()),
       ids(e, ctx, e.getI32Type(), topK), weights(e, ctx, e.getF32Type(), topK),
+      sums(e, ctx, e.getF32Type(), policy.getKeep() == Keep::TopP ? topK : 1),
       ranks(e, ctx, e.getI32Type(), topK) {}
 
 Value SelectTopk::emitSum(Emit &e) {
@@ -156,17 +182,30 @@ void SelectTopk::emitScores(Emit &e, Value logitRow) {
         return SmallVector<Value>{
             arith::MaximumFOp::create(e, carried[0], logit)};
       })[0];
+  auto update = [&](function_ref<Value(Emit &, Value)> change) {
+    scores.forSlots(e, [&](Emit &e, Slot slot) {
+      scores.set(e, slot, change(e, scores.get(e, slot)));
+    });
+  };
   switch (policy.getScore()) {
   case Score::None:
-    return;
+    break;
   case Score::Sigmoid:
-    scores.forSlots(e, [&](Emit &e, Slot slot) {
-      scores.set(e, slot, sigmoid(e, scores.get(e, slot)));
-    });
-    return;
+    update(sigmoid);
+    break;
+  case Score::SqrtSoftplus:
+    update(sqrtSoftplus);
+    break;
   case Score::Softmax:
+    emitSoftmax(e, largest);
     break;
   }
+  if (Type type = policy.getRoundScores())
+    update(
+        [&](Emit &e, Value score) { return e.toF32(e.fromF32(score, type)); });
+}
+
+void SelectTopk::emitSoftmax(Emit &e, Value largest) {
   largest = warpMaximum(e, largest);
   scores.forSlots(e, [&](Emit &e, Slot slot) {
     Value distance = arith::SubFOp::create(e, scores.get(e, slot), largest);
@@ -178,15 +217,18 @@ void SelectTopk::emitScores(Emit &e, Value logitRow) {
   });
 }
 
-void SelectTopk::emitKeys(Emit &e) {
+void SelectTopk::emitKeys(Emit &e, Value token) {
+  Value biases = args.bias;
+  if (args.biasPerToken)
+    biases = e.address(e.getF32Type(), biases, e.mul(e.toI64(token), experts));
   keys.forSlots(e, [&](Emit &e, Slot slot) {
     Value key = scores.get(e, slot);
     Value inside = keys.isInside(e, slot);
-    if (args.bias) {
+    if (biases) {
       Value index = keys.indexOf(e, slot);
-      Value bias = inside ? loadIf(e, inside, e.getF32Type(), args.bias, index,
-                                   e.f32(0.0f))
-                          : e.load(e.getF32Type(), args.bias, index);
+      Value bias =
+          inside ? loadIf(e, inside, e.getF32Type(), biases, index, e.f32(0.0f))
+                 : e.load(e.getF32Type(), biases, index);
       key = arith::AddFOp::create(e, key, bias);
     }
     keys.set(e, slot, orIfOutside(e, inside, keyOf(e, key), e.i32(kExcluded)));
@@ -276,27 +318,114 @@ void SelectTopk::emitGroupFilter(Emit &e) {
 // Weights
 //===----------------------------------------------------------------------===//
 
-void SelectTopk::emitWeights(Emit &e) {
-  auto update = [&](function_ref<Value(Emit &, Value)> change) {
-    weights.forSlots(e, [&](Emit &e, Slot slot) {
-      weights.set(e, slot, change(e, weights.get(e, slot)));
-    });
-  };
-  // In selection order, starting from the first.
-  auto sum = [&]() {
-    return weights.forElements(e, 1, weights.at(e, e.i32(0)),
-                               [](Emit &e, Value w, ValueRange carried) {
-                                 return SmallVector<Value>{
-                                     arith::AddFOp::create(e, carried[0], w)};
-                               })[0];
-  };
-  auto divideBy = [&](Value divisor) {
-    update([&](Emit &e, Value w) -> Value {
-      return arith::DivFOp::create(e, w, divisor);
-    });
-  };
+void SelectTopk::updateWeights(Emit &e,
+                               function_ref<Value(Emit &, Value)> change) {
+  weights.forSlots(e, [&](Emit &e, Slot slot) {
+    weights.set(e, slot, change(e, weights.get(e, slot)));
+  });
+}
 
-  if (policy.getWeightSource() == WeightSource::Softmax) {
+Value SelectTopk::emitWeightSum(Emit &e,
+                                function_ref<Value(Emit &, Value)> change) {
+  Value first = change(e, weights.at(e, e.i32(0)));
+  return weights.forElements(
+      e, 1, first, [&](Emit &e, Value w, ValueRange carried) {
+        return SmallVector<Value>{
+            arith::AddFOp::create(e, carried[0], change(e, w))};
+      })[0];
+}
+
+static Value unchanged(Emit &, Value value) { return value; }
+
+Value SelectTopk::emitFirstWeight(Emit &e, Value logitRow, Value expert) {
+  switch (policy.getWeightSource()) {
+  case WeightSource::Constant:
+    return e.f32(1.0f);
+  case WeightSource::Softmax:
+    return e.load(e.getF32Type(), logitRow, expert);
+  case WeightSource::Sigmoid:
+    return sigmoid(e, e.load(e.getF32Type(), logitRow, expert));
+  case WeightSource::Scores:
+    return scores.at(e, expert);
+  case WeightSource::Sparsemixer:
+    break;
+  }
+  llvm_unreachable("checkForms refuses it");
+}
+
+void SelectTopk::emitNullExperts(Emit &e) {
+  Value real = e.i32(experts - policy.getNullExperts());
+  ids.forSlots(e, [&](Emit &e, Slot slot) {
+    Value id = ids.get(e, slot);
+    Value isReal = e.lessU(id, real);
+    ids.set(e, slot, e.select(isReal, id, e.i32(-1)));
+    weights.set(e, slot, e.select(isReal, weights.get(e, slot), e.f32(0.0f)));
+  });
+}
+
+void SelectTopk::emitNormalize(Emit &e) {
+  const Policy &p = policy.getPolicy();
+  Value d = emitWeightSum(e, [&](Emit &e, Value w) {
+    if (p.norm == 0)
+      return w;
+    Value size = math::AbsFOp::create(e, w), power = size;
+    for (int64_t i = 1; i < p.norm; ++i)
+      power = arith::MulFOp::create(e, power, size);
+    return power;
+  });
+  if (p.norm == 2)
+    d = math::SqrtOp::create(e, d);
+  if (p.norm > 2)
+    d = math::ExpOp::create(e,
+                            arith::DivFOp::create(e, math::LogOp::create(e, d),
+                                                  e.f32(float(p.norm))));
+  Value x = e.f32(p.epsilon);
+  if (p.atLeast) {
+    // NaN stays.
+    Value isLess = arith::CmpFOp::create(e, arith::CmpFPredicate::OLE, d, x);
+    d = e.select(isLess, x, d);
+  } else if (p.epsilon != 0) {
+    d = arith::AddFOp::create(e, d, x);
+  }
+  updateWeights(e, [&](Emit &e, Value w) -> Value {
+    return arith::DivFOp::create(e, w, d);
+  });
+}
+
+void SelectTopk::emitKeep(Emit &e) {
+  const Policy &p = policy.getPolicy();
+  Value bound = e.f32(p.keepBound);
+  auto drop = [&](Emit &e, Slot slot, Value stays) {
+    stays = e.bitOr(stays, e.equal(ids.indexOf(e, slot), 0));
+    ids.set(e, slot, e.select(stays, ids.get(e, slot), e.i32(-1)));
+    weights.set(e, slot, e.select(stays, weights.get(e, slot), e.f32(0.0f)));
+  };
+  auto compare = [&](Emit &e, arith::CmpFPredicate predicate, Value x) {
+    return arith::CmpFOp::create(e, predicate, x, bound);
+  };
+  if (p.keep == Keep::Threshold) {
+    ids.forSlots(e, [&](Emit &e, Slot slot) {
+      drop(e, slot,
+           compare(e, arith::CmpFPredicate::OGT, weights.get(e, slot)));
+    });
+    return;
+  }
+  // The sums before each choice.
+  LaneArray::forRange(
+      e, {&sums}, topK, e.f32(0.0f), [&](Emit &e, Value j, ValueRange carried) {
+        sums.put(e, j, carried[0]);
+        Value w = weights.at(e, j);
+        Value next = arith::AddFOp::create(e, carried[0], w);
+        return SmallVector<Value>{e.select(e.equal(j, 0), w, next)};
+      });
+  ids.forSlots(e, [&](Emit &e, Slot slot) {
+    drop(e, slot, compare(e, arith::CmpFPredicate::OLT, sums.get(e, slot)));
+  });
+}
+
+void SelectTopk::emitWeights(Emit &e) {
+  const Policy &p = policy.getPolicy();
+  if (p.weightSource == WeightSource::Softmax) {
     Value lowest = e.f32(-std::numeric_limits<float>::infinity());
     Value largest = weights.forSlots(
         e, lowest, [&](Emit &e, Slot slot, ValueRange carried) {
@@ -306,39 +435,48 @@ void SelectTopk::emitWeights(Emit &e) {
               arith::MaximumFOp::create(e, carried[0], logit)};
         })[0];
     largest = warpMaximum(e, largest);
-    update([&](Emit &e, Value logit) -> Value {
+    updateWeights(e, [&](Emit &e, Value logit) -> Value {
       return math::ExpOp::create(e, arith::SubFOp::create(e, logit, largest));
     });
-    divideBy(sum());
+    Value sum = emitWeightSum(e, unchanged);
+    updateWeights(e, [&](Emit &e, Value w) -> Value {
+      return arith::DivFOp::create(e, w, sum);
+    });
   }
-  if (policy.getNormalize()) {
-    Value d = sum();
-    if (!policy.getEpsilon().isZero())
-      d = arith::AddFOp::create(e, d,
-                                e.f32(policy.getEpsilon().convertToFloat()));
-    divideBy(d);
-  }
-  bool isScaled = !policy.getScale().isExactlyValue(1.0);
-  Type round = policy.getRoundWeights();
-  if (!isScaled && !round)
+  if (p.nullExperts > 0)
+    emitNullExperts(e);
+  if (p.normalize && !p.afterDrop)
+    emitNormalize(e);
+  if (p.keep != Keep::All)
+    emitKeep(e);
+  if (p.normalize && p.afterDrop)
+    emitNormalize(e);
+  bool isScaled = p.scale != 1;
+  if (!isScaled && !p.roundWeights)
     return;
-  update([&](Emit &e, Value w) {
+  updateWeights(e, [&](Emit &e, Value w) {
     if (isScaled)
-      w = arith::MulFOp::create(e, w,
-                                e.f32(policy.getScale().convertToFloat()));
-    return round ? e.toF32(e.fromF32(w, round)) : w;
+      w = arith::MulFOp::create(e, w, e.f32(p.scale));
+    return p.roundWeights ? e.toF32(e.fromF32(w, p.roundWeights)) : w;
   });
 }
 
 void SelectTopk::emitSorted(Emit &e, Value token) {
   ranks.fill(e, e.i32(0));
-  // The rank of a pair is the number of smaller ids.
+  // The rank of a pair is the number of smaller ids; what is no pair has the
+  // largest one, -1, perhaps several times.
+  bool repeats = policy.dropsPairs();
   if (topK > 1)
     LaneArray::forRange(
         e, {&ranks}, topK, ValueRange(), [&](Emit &e, Value j, ValueRange) {
           Value other = ids.at(e, j);
           ranks.forSlots(e, [&](Emit &e, Slot slot) {
-            Value isSmaller = e.lessU(other, ids.get(e, slot));
+            Value own = ids.get(e, slot), isSmaller = e.lessU(other, own);
+            if (repeats) {
+              Value isBefore = e.lessU(j, ids.indexOf(e, slot));
+              isSmaller =
+                  e.bitOr(isSmaller, e.bitAnd(e.equal(other, own), isBefore));
+            }
             Value one = arith::ExtUIOp::create(e, e.getI32Type(), isSmaller);
             ranks.set(e, slot, e.add(ranks.get(e, slot), one));
           });
@@ -349,7 +487,11 @@ void SelectTopk::emitSorted(Emit &e, Value token) {
     auto write = [&](Emit &e) {
       Value at = e.add(first, ranks.get(e, slot));
       e.store(ids.get(e, slot), args.ids, at);
-      e.store(weights.get(e, slot), args.weights, at);
+      Value weight = weights.get(e, slot);
+      // Whatever was made of the zero of what is no pair.
+      if (repeats)
+        weight = e.select(e.equal(ids.get(e, slot), -1), e.f32(0.0f), weight);
+      e.store(weight, args.weights, at);
     };
     if (Value inside = ids.isInside(e, slot))
       e.ifThen(inside, write);
@@ -362,20 +504,16 @@ void SelectTopk::emitToken(Emit &e, Value token) {
   Value logitRow =
       e.address(e.getF32Type(), args.logits, e.mul(e.toI64(token), experts));
   emitScores(e, logitRow);
-  emitKeys(e);
+  emitKeys(e, token);
   if (policy.getGroupFilter() != GroupFilter::None)
     emitGroupFilter(e);
   ids.fill(e, e.i32(0));
   weights.fill(e, e.f32(0.0f));
-  bool fromLogits = policy.getWeightSource() == WeightSource::Softmax;
   LaneArray::forRange(e, {&keys, &ids, &weights}, topK, ValueRange(),
                       [&](Emit &e, Value j, ValueRange) {
                         Value best = emitTakeBest(e, keys);
                         ids.put(e, j, best);
-                        weights.put(e, j,
-                                    fromLogits
-                                        ? e.load(e.getF32Type(), logitRow, best)
-                                        : scores.at(e, best));
+                        weights.put(e, j, emitFirstWeight(e, logitRow, best));
                         return SmallVector<Value>();
                       });
   emitWeights(e);
@@ -400,6 +538,7 @@ LogicalResult mlir::moe::gpu::expandSelectTopk(KernelSelectTopkOp op,
   args.tokens = argumentI32(e, ctx, op.getTokens());
   args.experts = op.getExperts();
   args.policy = op.getPolicy();
+  args.biasPerToken = op.getBiasPerToken();
   emitSelectTopk(e, ctx, args);
   return success();
 }

@@ -19,6 +19,8 @@ struct SelectTopkArgs {
   Value tokens;
   int64_t experts;
   PolicyAttr policy;
+  /// `bias` has a row for each token.
+  bool biasPerToken = false;
 };
 
 /// Applies the policy to all tokens, one warp per token, over all blocks.

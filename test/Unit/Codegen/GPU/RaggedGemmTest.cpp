@@ -47,15 +47,15 @@ float roundTo(Element element, float value) {
   return element == Element::F16 ? fromF16(roundToF16(value)) : value;
 }
 
-std::shared_ptr<DeviceBytes> elements(Element element,
-                                      const std::vector<float> &values) {
+std::shared_ptr<DeviceBytes>
+elements(Element element, const std::vector<float> &values, size_t offset = 0) {
   if (element == Element::F32)
-    return input(values);
+    return input(values, offset);
   std::vector<uint16_t> bits(values.size());
   std::transform(values.begin(), values.end(), bits.begin(), [&](float value) {
     return element == Element::BF16 ? roundToBf16(value) : roundToF16(value);
   });
-  return input(bits);
+  return input(bits, offset);
 }
 
 std::vector<float> floats(Element element,
@@ -75,6 +75,8 @@ struct Problem {
   bool gathers = true;
   Activation activation = Activation::None;
   int64_t tileRows = 64;
+  /// The bias of the first part is of the element type, a second one is f32.
+  bool biased = false;
 
   int64_t experts() const { return rows.size(); }
   int64_t allRows() const {
@@ -89,11 +91,17 @@ struct Problem {
     std::string text = "plan.kernel @gemm(%x: " + flat;
     if (gathers)
       text += ", %t: memref<?xi32>";
+    if (biased)
+      text += ", %b: " + flat + ", %c: memref<?xf32>";
     text += ", %w: memref<?xi8>, %l: memref<?xi32>, %o: " + flat +
             ") on cuda {\n moe.kernel.ragged_gemm ins(%x, %w : " + flat +
             ", memref<?xi8>)";
     if (gathers)
       text += " gather(%t : memref<?xi32>)";
+    if (biased && parts == 1)
+      text += " biases(%b : " + flat + ")";
+    if (biased && parts == 2)
+      text += " biases(%b, %c : " + flat + ", memref<?xf32>)";
     text += " worklist(%l : memref<?xi32>) outs(%o : " + flat +
             ") attributes {" + attr("experts", experts()) + attr("n", n) +
             attr("k", k) + attr("parts", parts) + attr("tile_rows", tileRows) +
@@ -132,6 +140,7 @@ struct Data {
   const Problem &problem;
   int64_t tokens;
   std::vector<float> x, weights; // weights: expert, part, channel, k
+  std::vector<float> biases[2];  // of each part: expert, channel
   std::vector<int32_t> rowToken;
 };
 
@@ -148,6 +157,8 @@ Data::Data(const Problem &problem, Random &random, bool integers)
   };
   x = values(tokens * problem.k);
   weights = values(problem.experts() * problem.parts * problem.n * problem.k);
+  for (std::vector<float> &bias : biases)
+    bias = values(problem.experts() * problem.n);
   for (int64_t row = 0; row < rows; ++row)
     rowToken.push_back(problem.gathers ? random() % tokens : row);
 }
@@ -202,7 +213,11 @@ void Data::check(const std::vector<float> &results, bool exact) const {
             sums[part] += double(a[j]) * b[j];
             bounds[part] += std::abs(double(a[j]) * b[j]);
           }
-          bounds[part] *= (k + 16) * std::ldexp(1.0, -24);
+          if (problem.biased) {
+            sums[part] += biases[part][e * n + c];
+            bounds[part] += std::abs(biases[part][e * n + c]);
+          }
+          bounds[part] *= (k + 17) * std::ldexp(1.0, -24);
         }
         double expected = sums[0], bound = bounds[0];
         if (problem.activation == Activation::Product) {
@@ -248,6 +263,11 @@ protected:
     std::vector<GpuArg> args{elements(problem.element, data.x)};
     if (problem.gathers)
       args.push_back(input(data.rowToken));
+    if (problem.biased) {
+      // Inputs may start anywhere.
+      args.push_back(elements(problem.element, data.biases[0], /*offset=*/1));
+      args.push_back(input(data.biases[1], /*offset=*/1));
+    }
     args.push_back(elements(problem.element, data.packed()));
     args.push_back(input(data.worklist()));
     args.push_back(out);
@@ -303,6 +323,25 @@ TEST_F(RaggedGemmTest, EveryElementType) {
     problem.gathers = false;
     check(problem);
   }
+}
+
+TEST_F(RaggedGemmTest, Biases) {
+  for (Element element : {Element::BF16, Element::F16, Element::F32})
+    for (int64_t n : {1, 7, 40, 130}) {
+      Problem problem;
+      problem.element = element;
+      problem.biased = true;
+      problem.n = n;
+      problem.k = 40;
+      problem.parts = 2;
+      problem.activation = n == 40 ? Activation::Silu : Activation::Product;
+      problem.rows = {5, 0, 33, 1};
+      check(problem);
+      problem.parts = 1;
+      problem.activation = Activation::None;
+      problem.gathers = false;
+      check(problem);
+    }
 }
 
 TEST_F(RaggedGemmTest, EveryRowClass) {
@@ -409,6 +448,7 @@ TEST_F(RaggedGemmTest, RandomShapes) {
     problem.parts = pick({1, 2});
     problem.tileRows = pick({64, 64, 16, 33, 128});
     problem.gathers = random() % 2;
+    problem.biased = random() % 2;
     problem.activation = Activation(random() % (problem.parts + 1));
     if (problem.parts == 2 && problem.activation == Activation::None)
       problem.activation = Activation::Product;

@@ -24,6 +24,14 @@ static std::unique_ptr<GpuKernels> compile(const std::string &source) {
 }
 
 namespace {
+template <typename T>
+std::vector<T> firstOf(const std::shared_ptr<DeviceBytes> &bytes, size_t n) {
+  std::vector<T> values = valuesOf<T>(bytes);
+  EXPECT_LE(n, values.size());
+  values.resize(n);
+  return values;
+}
+
 /// The lists that a kernel writes, and what is expected of them.
 struct ListBuffers {
   std::shared_ptr<DeviceBytes> expertOffsets, rowToken, rowWeight, tokenOffsets,
@@ -45,10 +53,12 @@ struct ListBuffers {
   }
   void expect(const Lists &expected, int64_t tileRows) const {
     EXPECT_EQ(valuesOf<int32_t>(expertOffsets), expected.expertOffsets);
-    EXPECT_EQ(valuesOf<int32_t>(rowToken), expected.rowToken);
     EXPECT_EQ(valuesOf<int32_t>(tokenOffsets), expected.tokenOffsets);
-    EXPECT_EQ(valuesOf<int32_t>(tokenRows), expected.tokenRows);
-    expectSameBits(valuesOf<float>(rowWeight), expected.rowWeight);
+    // What is no pair leaves the ends of the lists as they were.
+    size_t rows = expected.rowToken.size();
+    EXPECT_EQ(firstOf<int32_t>(rowToken, rows), expected.rowToken);
+    EXPECT_EQ(firstOf<int32_t>(tokenRows, rows), expected.tokenRows);
+    expectSameBits(firstOf<float>(rowWeight, rows), expected.rowWeight);
     std::vector<int32_t> tiles;
     for (size_t e = 0; e + 1 < expected.expertOffsets.size(); ++e)
       for (int32_t row = expected.expertOffsets[e];
@@ -124,6 +134,49 @@ TEST(GpuGroupRows, ListsAndTiles) {
     }
 }
 
+/// Ids of -1: last in a token, or anywhere when they are given; tokens and
+/// experts without any pair.
+TEST(GpuGroupRows, MissingPairs) {
+  struct Case {
+    std::string name;
+    int64_t experts, perToken;
+    bool given;
+  } cases[] = {{"m5", 5, 3, false},        {"m5_given", 5, 3, true},
+               {"m1", 1, 1, false},        {"m256", 256, 8, false},
+               {"m64_given", 64, 8, true}, {"m80_given", 80, 70, true}};
+  std::string source;
+  for (const Case &c : cases)
+    source += groupKernel(c.name, c.experts, c.perToken, c.given, 16);
+  std::unique_ptr<GpuKernels> kernels = compile(source);
+  ASSERT_TRUE(kernels);
+  Random random(11);
+  for (const Case &c : cases)
+    for (int64_t tokens : {0, 1, 2, 17, 150}) {
+      std::vector<int32_t> ids =
+          randomIds(random, tokens, c.perToken, c.experts, !c.given);
+      for (int64_t t = 0; t < tokens; ++t) {
+        auto first = ids.begin() + t * c.perToken, last = first + c.perToken;
+        for (auto id = first; id != last; ++id)
+          if (random() % 3 == 0 || t % 7 == 1)
+            *id = -1;
+        if (!c.given)
+          std::stable_partition(first, last, [](int32_t i) { return i >= 0; });
+      }
+      std::vector<float> weights = randomValues(random, ids.size());
+      Lists expected = groupRows(ids, weights, tokens, c.perToken, c.experts);
+      for (const Way &way : allWays()) {
+        SCOPED_TRACE(c.name + ", tokens " + std::to_string(tokens) + ", " +
+                     way.name());
+        ListBuffers lists(tokens, ids.size(), c.experts, 16);
+        std::vector<GpuArg> args = {input(ids), input(weights)};
+        lists.appendTo(args);
+        args.push_back(tokens);
+        EXPECT_EQ(kernels->run(c.name, way, args), 0);
+        lists.expect(expected, 16);
+      }
+    }
+}
+
 TEST(GpuGroupRows, BadIdsGiveStatusAndNoRows) {
   std::unique_ptr<GpuKernels> kernels =
       compile(groupKernel("given", 5, 3, /*given=*/true, 16));
@@ -131,7 +184,7 @@ TEST(GpuGroupRows, BadIdsGiveStatusAndNoRows) {
   Random random(4);
   // Out of range on both sides, repeated next to each other and apart.
   std::vector<std::vector<int32_t>> bad = {
-      {0, 5, 1}, {-1, 2, 3},        {2, 2, 4},
+      {0, 5, 1}, {-2, 2, 3},        {2, 2, 4},
       {4, 1, 4}, {INT32_MIN, 0, 1}, {INT32_MAX, 0, 1}};
   for (const std::vector<int32_t> &triple : bad)
     for (int64_t where : {0, 3, 100}) {
@@ -255,7 +308,7 @@ static RouteCase randomRouteCase(Random &random, int number) {
   c.bias = random() % 2;
   Policy &p = c.expected;
   p = Policy();
-  p.score = Score(random() % 3);
+  p.score = Score(random() % 4);
   int64_t selectable = c.experts;
   int64_t groups = pick(1, 2, 3, 4, 6, 8, 30);
   if (groups > 1 && c.experts % groups == 0) {
@@ -267,11 +320,30 @@ static RouteCase randomRouteCase(Random &random, int number) {
   }
   p.topK = random() % 4 ? upTo(std::min<int64_t>(selectable, 9))
                         : upTo(std::min<int64_t>(selectable, 70));
-  if (p.score != Score::Sigmoid && random() % 3 == 0)
+  bool fromLogits = p.score == Score::None || p.score == Score::Softmax;
+  if (fromLogits && random() % 3 == 0)
     p.weights = WeightsFrom::Softmax;
-  p.normalize = p.weights != WeightsFrom::Softmax && random() % 2;
-  if (p.normalize && random() % 2)
+  else if (random() % 4 == 0)
+    p.weights = random() % 2 ? WeightsFrom::Sigmoid : WeightsFrom::Constant;
+  if (random() % 4 == 0)
+    p.roundScores = random() % 2 ? Narrow::BF16 : Narrow::F16;
+  if (p.topK >= 2 && p.weights != WeightsFrom::Constant && random() % 3 == 0) {
+    p.keep = random() % 2 ? Keep::Threshold : Keep::TopP;
+    p.keepBound = p.keep == Keep::Threshold ? 0.125f : 0.625f;
+  }
+  if (p.keep != Keep::All && random() % 2)
+    p.normalize = p.afterDrop = true;
+  else if (p.weights != WeightsFrom::Softmax &&
+           p.weights != WeightsFrom::Constant)
+    p.normalize = random() % 2;
+  if (p.normalize && random() % 2) {
     p.epsilon = 1e-20f;
+  } else if (p.normalize && random() % 2) {
+    p.atLeast = true;
+    p.epsilon = 0.5f;
+  }
+  if (p.normalize && random() % 3 == 0)
+    p.norm = random() % 4 + 1;
   if (random() % 2)
     p.scale = 2.5f;
   if (random() % 3 == 0)

@@ -102,9 +102,65 @@ TEST(GpuGatherRows, CopiesTokens) {
     }
 }
 
+TEST(GpuGatherRows, MultipliesByWeights) {
+  std::string source;
+  const int64_t hiddens[] = {1, 17, 40, 520};
+  for (int64_t hidden : hiddens)
+    for (std::string type : {"f32", "bf16"})
+      source +=
+          "plan.kernel @gather_" + type + "_" + std::to_string(hidden) +
+          "(%x: memref<?x" + type +
+          ">, %t: memref<?xi32>, %o: memref<?xi32>, %w: memref<?xf32>, %r: "
+          "memref<?x" +
+          type +
+          ">) on cuda {\n  moe.kernel.gather_rows ins(%x, %t, %o : "
+          "memref<?x" +
+          type +
+          ">, memref<?xi32>, memref<?xi32>) "
+          "weights(%w : memref<?xf32>) outs(%r : memref<?x" +
+          type + ">) {experts = 5 : i64, hidden = " + std::to_string(hidden) +
+          " : i64}\n}\n";
+  std::unique_ptr<GpuKernels> kernels = compile(source);
+  ASSERT_TRUE(kernels);
+  Random random(9);
+  for (int64_t hidden : hiddens)
+    for (int64_t tokens : {0, 1, 17}) {
+      Routed routed(random, tokens, 3, 5);
+      const Lists &lists = routed.lists;
+      std::vector<float> x = randomValues(random, tokens * hidden);
+      std::vector<uint16_t> x16 = roundToBf16(x);
+      std::vector<float> wide = fromBf16(x16), expected, expected16;
+      for (size_t r = 0; r < lists.rowToken.size(); ++r)
+        for (int64_t h = 0; h < hidden; ++h) {
+          int64_t at = lists.rowToken[r] * hidden + h;
+          expected.push_back(x[at] * lists.rowWeight[r]);
+          expected16.push_back(wide[at] * lists.rowWeight[r]);
+        }
+      std::string size = std::to_string(hidden);
+      for (const Way &way : allWays())
+        for (size_t offset : {0, 1}) {
+          SCOPED_TRACE(size + ", tokens " + std::to_string(tokens) + ", " +
+                       way.name());
+          auto rows = output<float>(expected.size(), offset);
+          kernels->run("gather_f32_" + size, way,
+                       {input(x), input(lists.rowToken),
+                        input(lists.expertOffsets), input(lists.rowWeight),
+                        rows});
+          expectSameBits(valuesOf<float>(rows), expected);
+          auto rows16 = output<uint16_t>(expected.size());
+          kernels->run("gather_bf16_" + size, way,
+                       {input(x16, offset), input(lists.rowToken),
+                        input(lists.expertOffsets), input(lists.rowWeight),
+                        rows16});
+          expectSameBits(valuesOf<uint16_t>(rows16), roundToBf16(expected16));
+        }
+    }
+}
+
+/// `unweighted`: for each segment, "false, true" or nothing.
 static std::string combineKernel(const std::string &name,
                                  const std::string &type, int64_t hidden,
-                                 bool two) {
+                                 bool two, const std::string &unweighted = "") {
   std::string rows = "memref<?x" + type + ">", list = "memref<?xi32>",
               weight = "memref<?xf32>";
   auto both = [&](std::string value, std::string t) {
@@ -120,7 +176,10 @@ static std::string combineKernel(const std::string &name,
          both("y", rows) + " offsets" + both("o", list) + " indices" +
          both("i", list) + " weights" + both("w", weight) +
          " outs(%out : " + rows +
-         ") tokens(%n) {hidden = " + std::to_string(hidden) + " : i64}\n}\n";
+         ") tokens(%n) {hidden = " + std::to_string(hidden) + " : i64" +
+         (unweighted.empty() ? ""
+                             : ", unweighted = array<i1: " + unweighted + ">") +
+         "}\n}\n";
 }
 
 TEST(GpuCombineRows, OneRoundingAtTheEnd) {
@@ -223,6 +282,45 @@ TEST(GpuCombineRows, ManyPairs) {
                      {input(y), input(offsets), input(list), input(weights),
                       none, none, none, none, out, tokens}),
         0);
+    expectSameBits(valuesOf<float>(out), expected);
+  }
+}
+
+TEST(GpuCombineRows, SegmentsWithoutWeights) {
+  const int64_t hidden = 40, tokens = 17;
+  std::unique_ptr<GpuKernels> kernels =
+      compile(combineKernel("combine", "f32", hidden, true, "true, false"));
+  ASSERT_TRUE(kernels);
+  Random random(10);
+  Routed first(random, tokens, 3, 5), second(random, tokens, 1, 1);
+  const Lists *lists[] = {&first.lists, &second.lists};
+  std::vector<float> rows[] = {randomValues(random, first.pairs * hidden),
+                               randomValues(random, second.pairs * hidden)};
+  std::vector<float> expected;
+  for (int64_t t = 0; t < tokens; ++t)
+    for (int64_t h = 0; h < hidden; ++h) {
+      float sum = 0.0f;
+      for (int s : {0, 1})
+        for (int32_t i = lists[s]->tokenOffsets[t];
+             i < lists[s]->tokenOffsets[t + 1]; ++i) {
+          int32_t r = lists[s]->tokenRows[i];
+          float weight = s == 0 ? 1.0f : lists[s]->rowWeight[r];
+          sum = std::fmaf(weight, rows[s][r * hidden + h], sum);
+        }
+      expected.push_back(sum);
+    }
+  for (const Way &way : allWays()) {
+    auto out = output<float>(expected.size());
+    std::vector<GpuArg> args;
+    for (int s : {0, 1}) {
+      args.push_back(input(rows[s]));
+      args.push_back(input(lists[s]->tokenOffsets));
+      args.push_back(input(lists[s]->tokenRows));
+      args.push_back(input(lists[s]->rowWeight));
+    }
+    args.push_back(out);
+    args.push_back(tokens);
+    EXPECT_EQ(kernels->run("combine", way, args), 0);
     expectSameBits(valuesOf<float>(out), expected);
   }
 }

@@ -57,6 +57,7 @@ struct TopkCase {
   std::string policy;
   Policy expected;
   bool bias = false;
+  bool biasPerToken = false;
 
   std::string kernel() const {
     std::string b = bias ? ", %b" : "", t = bias ? ", memref<?xf32>" : "";
@@ -68,7 +69,7 @@ struct TopkCase {
            ") outs(%i, %w : memref<?xi32>, memref<?xf32>) tokens(%n) {experts "
            "= " +
            std::to_string(experts) + " : i64, policy = #moe.policy" + policy +
-           "}\n}\n";
+           (biasPerToken ? ", bias_per_token" : "") + "}\n}\n";
   }
 };
 } // namespace
@@ -246,6 +247,68 @@ static std::vector<TopkCase> topkCases() {
   return cases;
 }
 
+/// What further families do.
+static std::vector<TopkCase> moreCases() {
+  std::vector<TopkCase> cases;
+  auto add = [&](std::string name, int64_t experts, const Policy &policy,
+                 bool bias = false) {
+    cases.push_back({std::move(name), experts, policy.text(), policy, bias});
+  };
+  Policy softplus;
+  softplus.score = Score::SqrtSoftplus;
+  softplus.topK = 6;
+  softplus.normalize = true;
+  softplus.scale = 1.5f;
+  add("softplus", 64, softplus, true);
+  softplus.roundScores = Narrow::BF16;
+  softplus.topK = 40;
+  add("softplus_rounded", 77, softplus);
+  Policy sigmoid;
+  sigmoid.score = Score::None;
+  sigmoid.weights = WeightsFrom::Sigmoid;
+  sigmoid.topK = 1;
+  add("llama4", 16, sigmoid);
+  sigmoid.topK = 3;
+  sigmoid.roundScores = Narrow::F16;
+  sigmoid.roundWeights = Narrow::F16;
+  add("sigmoid3", 33, sigmoid);
+  Policy constant;
+  constant.weights = WeightsFrom::Constant;
+  constant.topK = 4;
+  constant.scale = 0.25f;
+  add("constant", 20, constant, true);
+  for (int64_t norm : {1, 2, 3, 4}) {
+    Policy p = softmaxPolicy(5, true);
+    p.score = norm % 2 ? Score::None : Score::Softmax;
+    p.norm = norm;
+    add("norm" + std::to_string(norm), 40, p);
+    p.atLeast = true;
+    p.epsilon = 0.5f;
+    add("norm_least" + std::to_string(norm), 40, p);
+  }
+  for (Keep keep : {Keep::Threshold, Keep::TopP})
+    for (int64_t nulls : {0, 5})
+      for (bool after : {false, true}) {
+        Policy p = softmaxPolicy(nulls ? 3 : 35, true);
+        p.keep = keep;
+        p.keepBound = keep == Keep::Threshold ? 0.02f : 0.7f;
+        p.nullExperts = nulls;
+        p.afterDrop = after;
+        p.scale = -2.0f;
+        add("keep_" + std::to_string(int(keep)) + std::to_string(nulls) +
+                (after ? "_after" : ""),
+            nulls ? 12 : 60, p);
+      }
+  Policy nulls = softmaxPolicy(4, true);
+  nulls.nullExperts = 8;
+  add("nulls", 16, nulls, true);
+  Policy large = softmaxPolicy(520, true);
+  large.keep = Keep::TopP;
+  large.keepBound = 0.9f;
+  add("large", 600, large);
+  return cases;
+}
+
 static void expectPolicies(const std::vector<TopkCase> &cases,
                            const std::vector<int64_t> &sizes) {
   std::unique_ptr<GpuKernels> kernels = compileAll(cases);
@@ -254,8 +317,10 @@ static void expectPolicies(const std::vector<TopkCase> &cases,
   for (const TopkCase &c : cases)
     for (int64_t tokens : sizes) {
       std::vector<float> logits = hardLogits(random, tokens, c.experts);
-      std::vector<float> bias = randomValues(random, c.experts, 0.5f);
-      if (tokens == 17) // Equal keys, not equal scores.
+      int64_t biasRows = c.biasPerToken ? tokens : 1;
+      std::vector<float> bias =
+          randomValues(random, biasRows * c.experts, 0.5f);
+      if (tokens == 17 && !c.biasPerToken) // Equal keys, not equal scores.
         for (int64_t e = 0; e < c.experts; ++e)
           bias[e] = e % 2 ? 0.0f : -0.0f;
       std::vector<int32_t> ids;
@@ -263,8 +328,8 @@ static void expectPolicies(const std::vector<TopkCase> &cases,
       for (int64_t t = 0; t < tokens; ++t) {
         std::vector<float> row(logits.begin() + t * c.experts,
                                logits.begin() + (t + 1) * c.experts);
-        for (Pair pair :
-             route(row, c.bias ? bias.data() : nullptr, c.expected)) {
+        const float *own = bias.data() + (c.biasPerToken ? t * c.experts : 0);
+        for (Pair pair : route(row, c.bias ? own : nullptr, c.expected)) {
           ids.push_back(pair.id);
           weights.push_back(pair.weight);
         }
@@ -288,6 +353,15 @@ static void expectPolicies(const std::vector<TopkCase> &cases,
 
 TEST(GpuSelectTopk, PoliciesBitForBit) {
   expectPolicies(topkCases(), {0, 1, 2, 17, 333});
+}
+
+TEST(GpuSelectTopk, FurtherClausesBitForBit) {
+  expectPolicies(moreCases(), {0, 1, 17});
+}
+
+TEST(GpuSelectTopk, BiasOfEachToken) {
+  TopkCase c = {"own_bias", 33, "<top_k = 4>", softmaxPolicy(4), true, true};
+  expectPolicies({c}, {0, 1, 17});
 }
 
 /// So many pairs that they do not fit registers either.
