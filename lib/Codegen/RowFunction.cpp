@@ -209,8 +209,32 @@ LogicalResult RowFunction::simplifyTensors() {
       });
   if (failed(simplify(std::move(patterns))))
     return failure();
+  reuseCarried();
   // Folding makes constants anew, so they are taken apart last.
   return expandConstants();
+}
+
+/// Lets what is computed anew for the next row be written where it is carried,
+/// unless bufferisation finds it needed there.
+void RowFunction::reuseCarried() {
+  if (!carried)
+    return;
+  Operation *ret = func.getBody().front().getTerminator();
+  auto targets = func.getArguments().take_back(carried);
+  for (auto [buffer, target] : llvm::zip_equal(ret->getOperands(), targets)) {
+    auto to = buffer.getDefiningOp<bufferization::ToBufferOp>();
+    auto result = to ? dyn_cast<OpResult>(to.getTensor()) : OpResult();
+    auto computed =
+        result ? dyn_cast<linalg::GenericOp>(result.getOwner()) : nullptr;
+    if (!computed)
+      continue;
+    OpOperand *init = computed.getDpsInitOperand(result.getResultNumber());
+    auto empty = init->get().getDefiningOp<tensor::EmptyOp>();
+    for (Operation *user : target.getUsers())
+      if (auto tensor = dyn_cast<bufferization::ToTensorOp>(user);
+          tensor && empty && tensor.getType() == init->get().getType())
+        rewriter.modifyOpInPlace(computed, [&] { init->set(tensor); });
+  }
 }
 
 //===----------------------------------------------------------------------===//

@@ -64,6 +64,7 @@ private:
   LogicalResult simplifyTensors();
   LogicalResult bufferize();
   void carryInPlace(scf::ForOp loop);
+  void reuseCarried();
   void storeCarried();
   LogicalResult lowerControlFlow();
   LogicalResult lowerToLoops(LowerLinalg lower);
