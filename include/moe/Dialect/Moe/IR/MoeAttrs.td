@@ -223,7 +223,7 @@ def Moe_WeightEncodingAttr
   let description = [{
     The encodings of moert/Format/Plan.fbs; see `moe.weight`.
 
-    Example: `#moe.encoding<mxfp4>`
+    Example: `#moe<encoding mxfp4>`
   }];
   let assemblyFormat = "$value";
 }
@@ -232,7 +232,7 @@ def Moe_ScoreAttr : EnumAttr<Moe_Dialect, Moe_Score, "score"> {
   let description = [{
     What `score` of `#moe.policy` can be.
 
-    Example: `#moe.score<sigmoid>`
+    Example: `#moe<score sigmoid>`
   }];
   let assemblyFormat = "$value";
 }
@@ -242,7 +242,7 @@ def Moe_TokenScoreAttr
   let description = [{
     What `moe.choose_tokens` ranks tokens by.
 
-    Example: `#moe.token_score<softmax_over_tokens>`
+    Example: `#moe<token_score softmax_over_tokens>`
   }];
   let assemblyFormat = "$value";
 }
@@ -252,7 +252,7 @@ def Moe_DistributionAttr
   let description = [{
     What `moe.random` draws from.
 
-    Example: `#moe.distribution<gumbel>`
+    Example: `#moe<distribution gumbel>`
   }];
   let assemblyFormat = "$value";
 }
@@ -270,7 +270,7 @@ def Moe_DeviceKindAttr : EnumAttr<Moe_Dialect, Moe_DeviceKind, "device"> {
   let description = [{
     The kinds of moert/Format/Plan.fbs.
 
-    Example: `#moe.device<cuda>`
+    Example: `#moe<device cuda>`
   }];
   let assemblyFormat = "$value";
 }

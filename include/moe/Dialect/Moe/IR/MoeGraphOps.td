@@ -72,6 +72,13 @@ def Moe_WeightOp : Moe_Op<"weight", [Symbol]> {
     - C5. `transpose` needs a source of rank >= 2.
     - C6. A source name is not empty and occurs once. It has braces at most in
         one range `{a..b}` with a <= b and at most 65536 names.
+    - C7. `scales` are given exactly with `encoding`: one name for each source,
+        by the rules of C6.
+    - C8. `block` is given exactly with `fp8_block`: rows and columns, at least
+        1 each.
+    - C9. `stored` has as many elements as a source, extents of at least 1; for
+        `mxfp4`, which needs it, half as many, and 16 last. Sources have a rank
+        of at least 2 with `fp8_block` and 1 with `int8_scaled`.
   }];
   let arguments = (ins
     SymbolNameAttr:$sym_name,

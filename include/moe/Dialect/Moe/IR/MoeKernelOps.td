@@ -74,7 +74,8 @@ def Moe_KernelSelectTopkOp
     - C1. `experts` is at least 1.
     - C2. The policy fits so many experts; see `moe.select_topk`, C3.
     - C3. bias, when its length is static and there is no `bias_per_token`,
-        holds `experts` elements.
+        holds `experts` elements; `bias_per_token` and `bias_after_first` need
+        one.
     - C4. resident and random are given as `moe.select_topk`, C4, says.
   }];
   let arguments = (ins
@@ -363,7 +364,8 @@ def Moe_KernelCombineRowsOp
     See `moe.combine_rows`; rows have `hidden` elements. Workers share pieces
     of (token, columns). `unweighted` as there.
 
-    - C1. As many of each list as of rows, at least one.
+    - C1. As many of each list as of rows, at least one; as many elements of
+        `unweighted`.
     - C2. `hidden` is at least 1.
     - C3. All rows and out have one element type.
   }];

@@ -120,6 +120,7 @@ def Moe_SelectProductsOp
 
     - C1. ids and weights are N x `top_k`; first and second are N x A and N x B.
     - C2. `top_k` is at most A and at most B.
+    - C3. The policy is one for `moe.route_products`.
   }];
   let arguments = (ins
     2DTensorOf<[F32]>:$first, 2DTensorOf<[F32]>:$second,

@@ -82,7 +82,7 @@ def Moe_RouteProductsOp : Moe_Op<"route_products", [Pure]> {
     - C1. first is N x A, second N x B; the routing has A * B experts and
         `per_token` equal to `top_k`, which is at most A and at most B.
     - C2. The policy's score is none or sigmoid; it has no groups, `prefer`,
-        `null_experts`, `keep`, `capacity` or sparsemixer.
+        `bias_after_first`, `null_experts`, `keep`, `capacity` or sparsemixer.
   }];
   let arguments = (ins
     2DTensorOf<[F32]>:$first, 2DTensorOf<[F32]>:$second,
@@ -111,8 +111,9 @@ def Moe_RestrictOp : Moe_Op<"restrict", [Pure]> {
     ```
 
     - C1. 0 <= begin < end <= the routing's experts.
-    - C2. The result has end - begin experts, `per_token` the lesser of this
-        and the routing's, and at most as many rows.
+    - C2. The result has end - begin experts and `per_token` the lesser of this
+        and the routing's; `rows` and `extra` are the routing's, or where `rows`
+        is not less than `per_token` the default.
   }];
   let arguments = (ins Moe_RoutingType:$routing, I64Attr:$begin, I64Attr:$end);
   let results = (outs Moe_RoutingType:$result);
@@ -197,6 +198,7 @@ def Moe_RandomOp : Moe_Op<"random", [Pure, Moe_ReifyShapes]> {
 
     - C1. The result has as many rows as `like` and a static number of columns.
     - C2. 0 <= stream < 65536.
+    - C3. seed has one element.
   }];
   let arguments = (ins
     Moe_DistributionAttr:$distribution,
