@@ -183,7 +183,7 @@ def measure(name):
                 "-o",
                 module,
             )
-        except (interpreted.Failure, interpreted.Unknown) as error:
+        except interpreted.Failure as error:
             return False, False, None, str(error)
         try:
             error = interpret(name, module, golden, scratch)
