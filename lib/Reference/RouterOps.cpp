@@ -258,7 +258,7 @@ static LogicalResult runLookup(LookupOp op, Frame &frame) {
   for (int64_t t = 0; t < count; ++t) {
     int64_t index = indices->getInt(t);
     if (index < 0 || index >= size)
-      return emitNumbered(op, 16)
+      return emitNumbered(op, 17)
              << "index " << t << " is " << index
              << ", but the table has rows 0 to " << size - 1;
     for (int64_t j = 0; j < columns; ++j)

@@ -14,6 +14,15 @@
 // RUN: not moe-interpret %s --function=bad_bias 2>&1 | FileCheck %s --check-prefix=BAD-BIAS
 // RUN: not moe-interpret %s --function=bad_choice 2>&1 | FileCheck %s --check-prefix=BAD-CHOICE
 
+// The same numbers at routed level.
+// RUN: moe-opt %s --moe-lower-routing -o %t.mlir
+// RUN: moe-interpret %t.mlir --function=capacity --print | FileCheck %s --check-prefix=CAPACITY
+// RUN: moe-interpret %t.mlir --function=resident --print | FileCheck %s --check-prefix=RESIDENT
+// RUN: moe-interpret %t.mlir --function=null_experts --print | FileCheck %s --check-prefix=NULL
+// RUN: moe-interpret %t.mlir --function=assigned --print | FileCheck %s --check-prefix=ASSIGNED
+// RUN: moe-interpret %t.mlir --function=weighted_input --print | FileCheck %s --check-prefix=WEIGHTED
+// RUN: moe-interpret %t.mlir --function=no_tokens --print | FileCheck %s --check-prefix=EMPTY
+
 !r3 = !moe.routing<experts = 3, per_token = 2>
 
 // Choices 0 1, 0 1, 0 2, 1 0 with two slots. Tokens 2 and 3 of expert 0 and

@@ -9,11 +9,18 @@
 // RUN: moe-interpret %s --function=slice_rows --print | FileCheck %s --check-prefix=SLICE
 // RUN: moe-interpret %s --function=nest --print | FileCheck %s --check-prefix=NEST
 // RUN: moe-interpret %s --function=nest_ids --print | FileCheck %s --check-prefix=IDS
-// RUN: moe-interpret %s --function=nested_bodies --print | FileCheck %s --check-prefix=BODIES
 // RUN: moe-interpret %s --function=cosine --print | FileCheck %s --check-prefix=COSINE
 // RUN: moe-interpret %s --function=random --print | FileCheck %s --check-prefix=RANDOM
 // RUN: moe-interpret %s --function=lookup --print | FileCheck %s --check-prefix=LOOKUP
 // RUN: bash -c 'moe-interpret %s --function=bad_lookup; echo exit=$?' 2>&1 | FileCheck %s --check-prefix=BAD-LOOKUP
+
+// The same numbers at routed level.
+// RUN: moe-opt %s --moe-lower-routing -o %t.mlir
+// RUN: moe-interpret %t.mlir --function=choose_tokens --print | FileCheck %s --check-prefix=CHOOSE
+// RUN: moe-interpret %t.mlir --function=softmax_over_tokens --print | FileCheck %s --check-prefix=OVER-TOKENS
+// RUN: moe-interpret %t.mlir --function=products --print | FileCheck %s --check-prefix=PRODUCTS
+// RUN: moe-interpret %t.mlir --function=restrict --print | FileCheck %s --check-prefix=RESTRICT
+// RUN: moe-interpret %t.mlir --function=nest --print | FileCheck %s --check-prefix=NEST
 
 !e2 = !moe.routing<experts = 2, per_token = 2, rows = 1, extra = 6>
 
@@ -173,50 +180,6 @@ func.func @nest_ids() -> (tensor<3x2xi32>, tensor<3x1xf32>) {
   return %n, %l : tensor<3x2xi32>, tensor<3x1xf32>
 }
 
-// Experts whose body routes again: outer expert e multiplies by what its inner
-// router chooses.
-// BODIES: y: 3x1xf32 = {{\[\[}}10], [4], [8]]
-func.func @nested_bodies() -> tensor<3x1xf32> {
-  %i = arith.constant dense<[[1], [0], [0]]> : tensor<3x1xi32>
-  %w = arith.constant dense<1.0> : tensor<3x1xf32>
-  %x = arith.constant dense<[[1.0], [2.0], [4.0]]> : tensor<3x1xf32>
-  %outer = moe.assign %i, %w : tensor<3x1xi32>, tensor<3x1xf32> -> !outer
-  %xs = moe.dispatch %x by %outer : tensor<3x1xf32>, !outer -> tensor<?x1xf32>
-  %routers = arith.constant dense<[[[1.0], [0.0], [0.5]],
-                                   [[0.0], [1.0], [2.0]]]> : tensor<2x3x1xf32>
-  %scales = arith.constant dense<[[[[2.0]], [[3.0]], [[4.0]]],
-                                  [[[5.0]], [[6.0]], [[10.0]]]]>
-      : tensor<2x3x1x1xf32>
-  %ys = moe.experts ins(%xs) weights(%routers, %scales) by %outer
-      : (tensor<?x1xf32>, tensor<2x3x1xf32>, tensor<2x3x1x1xf32>), !outer
-      -> tensor<?x1xf32> {
-  ^bb0(%t: tensor<?x1xf32>, %router: tensor<3x1xf32>,
-       %factor: tensor<3x1x1xf32>):
-    %l = moe.router_logits ins(%t, %router)
-        : tensor<?x1xf32>, tensor<3x1xf32> -> tensor<?x3xf32>
-    %r = moe.route %l policy<score = none, top_k = 1, weights = constant>
-        : tensor<?x3xf32> -> !inner
-    %ts = moe.dispatch %t by %r : tensor<?x1xf32>, !inner -> tensor<?x1xf32>
-    %us = moe.experts ins(%ts) weights(%factor) by %r
-        : (tensor<?x1xf32>, tensor<3x1x1xf32>), !inner -> tensor<?x1xf32> {
-    ^bb0(%u: tensor<?x1xf32>, %f: tensor<1x1xf32>):
-      %c0 = arith.constant 0 : index
-      %n = tensor.dim %u, %c0 : tensor<?x1xf32>
-      %zero = arith.constant 0.0 : f32
-      %e = tensor.empty(%n) : tensor<?x1xf32>
-      %z = linalg.fill ins(%zero : f32) outs(%e : tensor<?x1xf32>)
-          -> tensor<?x1xf32>
-      %v = linalg.matmul ins(%u, %f : tensor<?x1xf32>, tensor<1x1xf32>)
-          outs(%z : tensor<?x1xf32>) -> tensor<?x1xf32>
-      moe.yield %v : tensor<?x1xf32>
-    }
-    %o = moe.combine %us by %r : tensor<?x1xf32>, !inner -> tensor<?x1xf32>
-    moe.yield %o : tensor<?x1xf32>
-  }
-  %y = moe.combine %ys by %outer : tensor<?x1xf32>, !outer -> tensor<3x1xf32>
-  return %y : tensor<3x1xf32>
-}
-
 // (3, 4) against (8, 6) and (3, 0), the second with a norm of at least 4; then
 // the bias.
 // COSINE: y: 1x2xf32 = {{\[\[}}0.96, 1.45]]
@@ -256,7 +219,7 @@ func.func @lookup() -> (tensor<3x2xi32>, tensor<3x1xbf16>) {
   return %y, %z : tensor<3x2xi32>, tensor<3x1xbf16>
 }
 
-// BAD-LOOKUP: error[MOE0016]: index 1 is 3, but the table has rows 0 to 2
+// BAD-LOOKUP: error[MOE0017]: index 1 is 3, but the table has rows 0 to 2
 // BAD-LOOKUP: exit=1
 func.func @bad_lookup() -> tensor<2x1xi32> {
   %i = arith.constant dense<[2, 3]> : tensor<2xi32>

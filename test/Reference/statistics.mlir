@@ -11,6 +11,17 @@
 // RUN: moe-interpret %s --function=fold --print | FileCheck %s --check-prefix=FOLD
 // RUN: moe-interpret %s --function=ffn --print | FileCheck %s --check-prefix=FFN
 
+// The same numbers at routed level.
+// RUN: moe-opt %s --moe-lower-routing -o %t.mlir
+// RUN: moe-interpret %t.mlir --function=counts --print | FileCheck %s --check-prefix=COUNTS
+// RUN: moe-interpret %t.mlir --function=scores --print | FileCheck %s --check-prefix=SCORES
+// RUN: moe-interpret %t.mlir --function=balance --print | FileCheck %s --check-prefix=BALANCE
+// RUN: moe-interpret %t.mlir --function=null_balance --print | FileCheck %s --check-prefix=NULL
+// RUN: moe-interpret %t.mlir --function=losses --print | FileCheck %s --check-prefix=LOSSES
+// RUN: moe-interpret %t.mlir --function=update --print | FileCheck %s --check-prefix=UPDATE
+// RUN: moe-interpret %t.mlir --function=no_tokens --print | FileCheck %s --check-prefix=EMPTY
+// RUN: moe-interpret %t.mlir --function=soft --print | FileCheck %s --check-prefix=SOFT
+
 !r = !moe.routing<experts = 2, per_token = 1>
 !r2 = !moe.routing<experts = 2, per_token = 2>
 
