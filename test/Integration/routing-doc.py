@@ -43,10 +43,8 @@ def main(root, folder):
     links = re.findall(r"\]\(([^):]+)\)", text)
     missing += [n for n in links if not (root / "docs" / n).exists()]
     ops = (root / "docs" / "Dialects" / "Moe" / "Ops.md").read_text()
-    missing += [
-        name for name in set(re.findall(r"(?<![#!\w-])moe\.(?!mlir)[a-z_]+", text))
-        if f"`{name}`" not in ops
-    ]
+    named_ops = re.findall(r"(?<![#!\w-])moe\.(?!mlir)[a-z_]+", text)
+    missing += [name for name in set(named_ops) if f"`{name}`" not in ops]
     # Every router of the page has an example, and the other way round.
     named = set(re.findall(r"`([\w-]+\.mlir)`", text))
     for path in sorted((examples / "Routers").glob("*.mlir")):
