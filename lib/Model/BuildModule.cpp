@@ -19,6 +19,9 @@ using namespace mlir::moe;
 using namespace mlir::moe::model;
 using moert::concat;
 
+/// Of moe.random.
+static constexpr int64_t maxStreams = 65536;
+
 static Type convertDType(OpBuilder &builder, moert::DType dtype) {
   return dtype == moert::DType::BF16 ? Type(builder.getBF16Type())
                                      : Type(builder.getF32Type());
@@ -321,7 +324,8 @@ Value BlockBuilder::buildRouting(Value x, Value seed) {
   Value random;
   if (seed)
     random = RandomOp::create(builder, loc, matrix(model.topK, f32),
-                              Distribution::Uniform, seed, logits);
+                              Distribution::Uniform, seed, logits,
+                              /*stream=*/block.layer % maxStreams);
   return RouteOp::create(builder, loc, routingType(experts, model.topK), logits,
                          selectBias, /*resident=*/Value(), random,
                          buildPolicy());
