@@ -52,6 +52,8 @@ void fuzz::plan(const uint8_t *data, size_t size) {
       for (const fb::CommandEntry *entry : *variant->commands()) {
         if (const fb::Copy *copy = entry->command_as_Copy())
           sink = sink + evaluate(*copy->size(), symbols).ok();
+        else if (const fb::TapRoutes *tap = entry->command_as_TapRoutes())
+          sink = sink + evaluate(*tap->tokens(), symbols).ok();
         else if (const fb::Dispatch *dispatch = entry->command_as_Dispatch())
           sink =
               sink + (**plan)->kernels()->Get(dispatch->kernel())->num_args();

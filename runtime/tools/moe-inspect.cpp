@@ -186,14 +186,21 @@ Report weights(const Artifact &artifact, const Options &options) {
       ordered_json sources = ordered_json::array();
       for (const flatbuffers::String *source : *weight.sources())
         sources.push_back(source->str());
+      static const char *const encodings[] = {"plain", "MXFP4", "FP8 blocks",
+                                              "scaled INT8"};
+      const char *encoding = encodings[static_cast<int>(weight.encoding())];
+      const bool plain = weight.encoding() == fb::WeightEncoding::Plain;
       report.text += fmt::format(
-          "  {} {} from {}{}\n", weight.name()->string_view(),
+          "  {} {} from {}{}{}\n", weight.name()->string_view(),
           formatShape(shape), weight.sources()->Get(0)->string_view(),
           sources.size() > 1 ? fmt::format(" and {} more", sources.size() - 1)
-                             : std::string());
+                             : std::string(),
+          plain ? std::string() : fmt::format(" ({})", encoding));
       parts.push_back({{"name", weight.name()->str()},
                        {"shape", shape},
                        {"sources", std::move(sources)}});
+      if (!plain)
+        parts.back()["encoding"] = encoding;
     }
     report.json["constants"].push_back({{"name", constant->name()->str()},
                                         {"dtype", lowerName(constant->dtype())},

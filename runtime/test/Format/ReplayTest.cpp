@@ -112,6 +112,15 @@ static void writeCorpus() {
   fb::PlanT gpu = makePlan();
   addGpuVariants(gpu);
   writeBytes(folder + "/plan/gpu", packPlan(std::move(gpu)));
+  fb::PlanT routes = makePlan();
+  addRoutes(routes);
+  fb::WeightT &w = *routes.weights[0];
+  w.encoding = fb::WeightEncoding::Fp8Block;
+  w.stored_shape = {40, 5};
+  w.block = {16, 2};
+  w.scale_shape = {3, 3};
+  w.scale_sources = {"w0.scale"};
+  writeBytes(folder + "/plan/encoded", packPlan(std::move(routes)));
   writeBytes(folder + "/metadata/good", makeMetadata(plan).dump());
   writeBytes(folder + "/metadata/deep", std::string(5000, '['));
   TemporaryFolder work;
@@ -139,6 +148,9 @@ TEST(Corpus, HasGoodInputs) {
   std::string gpu = readFile(folder + "/plan/gpu");
   bytes = reinterpret_cast<const uint8_t *>(gpu.data());
   EXPECT_TRUE(readPlan(bytes, gpu.size(), "gpu").ok());
+  std::string encoded = readFile(folder + "/plan/encoded");
+  bytes = reinterpret_cast<const uint8_t *>(encoded.data());
+  EXPECT_TRUE(readPlan(bytes, encoded.size(), "encoded").ok());
   std::string meta = readFile(folder + "/metadata/good");
   bytes = reinterpret_cast<const uint8_t *>(meta.data());
   EXPECT_TRUE(readMetadata(bytes, meta.size(), "good").ok());

@@ -229,3 +229,48 @@ INSTANTIATE_TEST_SUITE_P(Modes, MemoryTest,
                                       ? "External"
                                       : "Packed";
                          });
+
+/// Weights that are decoded while they are packed: one decoded tensor and its
+/// codes beside the packed ones, whatever their number.
+TEST_F(InspectTest, PeakOfEncodedWeights) {
+  const int64_t rows = 20000; // 41 MB per expert, 10 MB encoded
+  fb::PlanT plan = largePlan(rows);
+  fb::WeightT &w = *plan.weights[0];
+  w.encoding = fb::WeightEncoding::Int8Scaled;
+  w.stored_shape = {rows, 512};
+  w.scale_shape = {rows, 1};
+  std::vector<TensorSpec> specs;
+  for (const std::string &source : w.sources) {
+    w.scale_sources.push_back(source + ".scale");
+    specs.push_back({source, DType::I8, {rows, 512}});
+    specs.push_back({source + ".scale", DType::F32, {rows, 1}});
+  }
+  buildArtifact(model, plan);
+  specs.push_back({"bias", DType::F32, {40}});
+  auto writer = SafetensorsWriter::create(
+      folder.file("weights/model.safetensors"), specs);
+  ASSERT_TRUE(writer.ok());
+  const std::vector<float> data = randomFloats(rows, 1);
+  for (const TensorSpec &spec : specs)
+    for (uint64_t left = *shapeBytes(spec.shape, byteSize(spec.dtype)), part;
+         left > 0; left -= part) {
+      part = std::min<uint64_t>(left, data.size() * 4);
+      ASSERT_TRUE(writer->write(data.data(), part).ok());
+    }
+  ASSERT_TRUE(writer->finish().ok());
+  std::vector<float> x = randomFloats(5 * 1000, 2);
+  ASSERT_TRUE(
+      writeNpy(folder.file("x.npy"), DType::F32, {1000, 5}, x.data()).ok());
+  CommandResult result = runCommand(
+      "cd " + folder.path + " && " + MOE_RUN +
+      " m.moe --function=linear --input=@x.npy --threads=2 --json -q");
+  ASSERT_EQ(result.exitCode, 0) << result.err;
+  const double peak = json::parse(result.out)["peak_resident_bytes"];
+  json memory = parsed("memory m.moe --function=linear --tokens=1000 "
+                       "--threads=2");
+  const double predicted = memory["functions"][0]["peak_bytes"];
+  EXPECT_NEAR(predicted / peak, 1, 0.05)
+      << "predicted " << predicted << ", was " << peak;
+  const double packed = memory["functions"][0]["weight_bytes"];
+  EXPECT_LE(peak, packed + rows * 512 * 5 + (64 << 20));
+}
