@@ -111,11 +111,26 @@ static std::string locationOf(Operation *op) {
       .str();
 }
 
+/// What computes a number of rows; that of tokens is an argument.
+static Form findCount(Operation *kernelOp) {
+  if (isa<MoeDialect>(kernelOp->getDialect()))
+    return {};
+  return {"rows other than tokens (constant tensors, slots, experts within "
+          "experts)",
+          "make constant tensors moe.weights"};
+}
+
 LogicalResult mlir::moe::gpu::checkForms(plan::KernelOp kernel) {
-  for (Operation &kernelOp : kernel.getBody().front()) {
-    Form form = findForm(&kernelOp);
+  // An op says more than how it is told its number of rows.
+  SmallVector<std::pair<Operation *, Form>> forms;
+  for (Operation &kernelOp : kernel.getBody().front())
+    forms.emplace_back(&kernelOp, findForm(&kernelOp));
+  for (Operation &kernelOp : kernel.getBody().front())
+    forms.emplace_back(&kernelOp, findCount(&kernelOp));
+  for (auto &[op, form] : forms) {
     if (!form)
       continue;
+    Operation &kernelOp = *op;
     std::string functions = functionsOf(kernel), where = locationOf(&kernelOp);
     if (!functions.empty())
       where += (where.empty() ? "function " : ", function ") + functions;

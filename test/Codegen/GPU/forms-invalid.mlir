@@ -255,3 +255,20 @@ plan.kernel @k(%x: memref<?xf32>,
       outs(%o : memref<?xf32>) tokens(%n)
       {experts = 4 : i64, hidden = 8 : i64, cosine = 1.0e-6 : f32}
 }
+
+// -----
+
+plan.kernel @k(%ys: memref<?xf32>,
+    %to: memref<?xi32>,
+    %rw: memref<?xf32>,
+    %o: memref<?xf32>,
+    %eo: memref<?xi32>) on cuda {
+  // expected-error @below {{GPUs do not have rows other than tokens (constant tensors, slots, experts within experts)}}
+  %c4 = arith.constant 4 : index
+  %p = memref.load %eo[%c4] : memref<?xi32>
+  %n = arith.index_cast %p : i32 to index
+  moe.kernel.combine_rows rows(%ys : memref<?xf32>)
+      offsets(%to : memref<?xi32>) indices(%to : memref<?xi32>)
+      weights(%rw : memref<?xf32>) outs(%o : memref<?xf32>) tokens(%n)
+      {hidden = 8 : i64}
+}

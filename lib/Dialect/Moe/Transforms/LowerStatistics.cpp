@@ -38,6 +38,13 @@ static Value mean(RowCode &c, Value sum, Value number) {
       arith::CmpFOp::create(c, arith::CmpFPredicate::OEQ, number, c.f32(0));
   return arith::SelectOp::create(c, none, c.f32(0), divF(c, sum, number));
 }
+/// The elements of a row, added from the left.
+static Value sumInOrder(RowCode &c, Value row) {
+  Value sum = c.f32(0);
+  for (int64_t i : llvm::seq(cast<ShapedType>(row.getType()).getDimSize(1)))
+    sum = addF(c, sum, c.at(row, i));
+  return sum;
+}
 /// One more than the one number in `last`.
 static Value increment(RowCode &c, Value last) {
   return c.tensorOf(arith::AddIOp::create(c, c.at(last), c.i32(1)).getResult());
@@ -293,11 +300,13 @@ void RoutingLowering::lowerUpdateBias(UpdateBiasOp op) {
                   auto is = [&](arith::CmpIPredicate predicate) -> Value {
                     return arith::CmpIOp::create(c, predicate, own, all);
                   };
-                  Value step = arith::SelectOp::create(
-                      c, is(arith::CmpIPredicate::sgt), c.f32(-rate), c.f32(0));
-                  step = arith::SelectOp::create(
-                      c, is(arith::CmpIPredicate::slt), c.f32(rate), step);
-                  return addF(c, v[0], step);
+                  Value less =
+                      arith::SelectOp::create(c, is(arith::CmpIPredicate::sgt),
+                                              subF(c, v[0], c.f32(rate)), v[0]);
+                  Value more = addF(c, v[0], c.f32(rate));
+                  return arith::SelectOp::create(
+                             c, is(arith::CmpIPredicate::slt), more, less)
+                      .getResult();
                 });
               }));
 }
@@ -315,7 +324,10 @@ SelectTopkOp RoutingLowering::selectAgain(RouteOp route, const Policy &policy,
   bare.roundWeights = {};
   bare.keep = Keep::All;
   bare.keepBound = 0;
-  bare.capacityAttr = {};
+  // With a capacity, which nothing applies, choices stay in order.
+  bare.capacityAttr = CapacityAttr::get(
+      b.getContext(), CapacityKind::Slots, APFloat(0.0f), /*slots=*/1,
+      /*roundDown=*/false, /*minimum=*/1, /*multiple=*/1, /*every=*/0);
   bare.dropOrder = DropOrder::Choice;
   return SelectTopkOp::create(
       b, route.getLoc(), rowsLike(route.getLogits(), bare.topK, b.getI32Type()),
@@ -329,6 +341,8 @@ void RoutingLowering::lowerRegret(RoutingRegretOp op) {
   Types types(b);
   auto route = op.getRouting().getDefiningOp<RouteOp>();
   Policy policy = route.getPolicy().getPolicy();
+  // A null expert has a score like others.
+  policy.nullExperts = 0;
   SelectTopkOp chosen = selectAgain(route, policy, true);
   policy.prefers = false;
   policy.prefer = 0;
@@ -340,7 +354,8 @@ void RoutingLowering::lowerRegret(RoutingRegretOp op) {
       {best.getWeights(), chosen.getWeights()}, {}, {-INFINITY, 0.0, 0.0},
       [&](RowCode &c, ValueRange rows, ValueRange,
           ValueRange last) -> SmallVector<Value> {
-        Value regret = subF(c, c.sum(rows[0]), c.sum(rows[1]));
+        // In order of selection: equal choices have no regret at all.
+        Value regret = subF(c, sumInOrder(c, rows[0]), sumInOrder(c, rows[1]));
         Value largest = arith::MaximumFOp::create(c, c.at(last[0]), regret);
         return {c.tensorOf(largest), c.tensorOf(addF(c, c.at(last[1]), regret)),
                 increment(c, last[2])};

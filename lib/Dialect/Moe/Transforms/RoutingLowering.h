@@ -53,8 +53,8 @@ private:
   void lowerImportance(ImportanceLossOp op);
   void lowerUpdateBias(UpdateBiasOp op);
   void lowerRegret(RoutingRegretOp op);
-  /// What the tokens of a route choose under `policy`, before any drops; the
-  /// weights are scores.
+  /// What the tokens of a route choose under `policy`, before any drops, in
+  /// order of selection; the weights are scores.
   SelectTopkOp selectAgain(RouteOp route, const Policy &policy, bool biased);
 
   void lowerSoftDispatch(SoftDispatchOp op);

@@ -41,7 +41,7 @@ func.func @losses(%l: tensor<?x8xf32>, %b: tensor<8xf32>)
   // CHECK-SAME: -> tensor<1x8xf32>, tensor<1x8xi32>, tensor<1xi32>, tensor<1xf32>, tensor<1xi32>
   // The ids ascend; who was first is asked again, without the bias that counts
   // from the second choice on.
-  // CHECK: %[[F:[^ ,:]+]], %{{.*}} = moe.select_topk %{{[^ ]+}} policy<score = sigmoid, top_k = 1>
+  // CHECK: %[[F:[^ ,:]+]], %{{.*}} = moe.select_topk %{{[^ ]+}} policy<score = sigmoid, top_k = 1, capacity = slots 1 by choice>
   // CHECK: moe.fold_rows rows(%{{.*}}, %[[F]] :
   // CHECK: moe.fold_rows rows(%[[J]], %[[V]] :
   %r = moe.route %l bias(%b)
@@ -64,8 +64,8 @@ func.func @losses(%l: tensor<?x8xf32>, %b: tensor<8xf32>)
 
 // CHECK-LABEL: func @regret
 func.func @regret(%l: tensor<?x8xf32>, %s: tensor<8xi32>) -> tensor<2xf32> {
-  // CHECK: %{{.*}}, %[[C:[^ ,:]+]] = moe.select_topk %{{.*}} resident({{.*}}) policy<score = softmax, prefer = 0.5 beyond 1, top_k = 2>
-  // CHECK: %{{.*}}, %[[B:[^ ,:]+]] = moe.select_topk %{{[^ ]+}} policy<score = softmax, top_k = 2>
+  // CHECK: %{{.*}}, %[[C:[^ ,:]+]] = moe.select_topk %{{.*}} resident({{.*}}) policy<score = softmax, prefer = 0.5 beyond 1, top_k = 2, capacity = slots 1 by choice>
+  // CHECK: %{{.*}}, %[[B:[^ ,:]+]] = moe.select_topk %{{[^ ]+}} policy<score = softmax, top_k = 2, capacity = slots 1 by choice>
   // CHECK: moe.fold_rows rows(%[[B]], %[[C]] :
   // CHECK: -> tensor<2xf32>
   %r = moe.route %l resident(%s : tensor<8xi32>)

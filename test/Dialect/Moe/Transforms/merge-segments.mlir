@@ -222,3 +222,65 @@ func.func @three(%x: tensor<?x4xf32>, %i: tensor<?x2xi32>,
       outs(%x : tensor<?x4xf32>) -> tensor<?x4xf32>
   return %all : tensor<?x4xf32>
 }
+
+// -----
+
+// Parts of one routing are added in ascending order of expert, whoever was
+// combined first; the weights of a part that its input was multiplied by count
+// as 1. A shared expert has a list of ones to scale its rows by.
+// CHECK-LABEL: func @parts
+// CHECK: %[[HEO:[^ ,:]+]], %[[HRT:[^ ,:]+]], %[[HRW:[^ ,:]+]], %[[HTO:[^ ,:]+]], %{{.*}} = moe.slice_rows {{.*}}[2, 3]
+// CHECK: %[[LEO:[^ ,:]+]], %[[LRT:[^ ,:]+]], %[[LRW:[^ ,:]+]], %[[LTO:[^ ,:]+]], %{{.*}} = moe.slice_rows {{.*}}[0, 2]
+// CHECK: %[[SEO:[^ ,:]+]], %[[SRT:[^ ,:]+]], %[[SRW:[^ ,:]+]], %[[STO:[^ ,:]+]], %{{.*}} = moe.all_rows
+// CHECK: %[[Y:[^ ,:]+]]:2 = moe.grouped_ffn {{.*}} scales(%[[LRW]], %[[SRW]] :
+// CHECK: moe.combine_rows rows(%[[Y]]#0, %{{.*}}, %[[Y]]#1 : {{.*}}) offsets(%[[LTO]], %[[HTO]], %[[STO]] :
+// CHECK-SAME: unweighted [true, false, false]
+func.func @parts(%x: tensor<?x4xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>,
+                 %a: tensor<2x6x4xf32>, %b: tensor<2x4x6xf32>,
+                 %c: tensor<1x6x4xf32>, %d: tensor<1x4x6xf32>)
+    -> tensor<?x4xf32> {
+  %eo, %rt, %rw, %to, %tr = moe.group_rows %i, %w
+      : tensor<?x2xi32>, tensor<?x2xf32> -> tensor<4xi32>, tensor<?xi32>,
+        tensor<?xf32>, tensor<?xi32>, tensor<?xi32>
+  %heo, %hrt, %hrw, %hto, %htr = moe.slice_rows %eo, %rt, %rw, %to, %tr [2, 3]
+      : tensor<4xi32>, tensor<?xi32>, tensor<?xf32>, tensor<?xi32>,
+        tensor<?xi32>
+      -> tensor<2xi32>, tensor<?xi32>, tensor<?xf32>, tensor<?xi32>,
+         tensor<?xi32>
+  %hx = moe.gather_rows %x[%hrt]
+      : tensor<?x4xf32>, tensor<?xi32> -> tensor<?x4xf32>
+  %hy = moe.combine_rows rows(%hx : tensor<?x4xf32>)
+      offsets(%hto : tensor<?xi32>) indices(%htr : tensor<?xi32>)
+      weights(%hrw : tensor<?xf32>) -> tensor<?x4xf32>
+  %leo, %lrt, %lrw, %lto, %ltr = moe.slice_rows %eo, %rt, %rw, %to, %tr [0, 2]
+      : tensor<4xi32>, tensor<?xi32>, tensor<?xf32>, tensor<?xi32>,
+        tensor<?xi32>
+      -> tensor<3xi32>, tensor<?xi32>, tensor<?xf32>, tensor<?xi32>,
+         tensor<?xi32>
+  %ls = moe.grouped_ffn ins(%x : tensor<?x4xf32>) offsets(%leo : tensor<3xi32>)
+      tokens(%lrt : tensor<?xi32>) scales(%lrw : tensor<?xf32>)
+      weights(%a, %b : tensor<2x6x4xf32>, tensor<2x4x6xf32>) parts 1
+      -> tensor<?x4xf32> {
+  ^bb0(%p: f32):
+    moe.yield %p : f32
+  }
+  %ly = moe.combine_rows rows(%ls : tensor<?x4xf32>)
+      offsets(%lto : tensor<?xi32>) indices(%ltr : tensor<?xi32>)
+      weights(%lrw : tensor<?xf32>) unweighted [true] -> tensor<?x4xf32>
+  %seo, %srt, %srw, %sto, %str = moe.all_rows %x : tensor<?x4xf32>
+      -> tensor<2xi32>, tensor<?xi32>, tensor<?xf32>, tensor<?xi32>,
+         tensor<?xi32>
+  %ss = moe.grouped_ffn ins(%x : tensor<?x4xf32>) offsets(%seo : tensor<2xi32>)
+      tokens(%srt : tensor<?xi32>)
+      weights(%c, %d : tensor<1x6x4xf32>, tensor<1x4x6xf32>) parts 1
+      -> tensor<?x4xf32> {
+  ^bb0(%p: f32):
+    moe.yield %p : f32
+  }
+  %sy = moe.combine_rows rows(%ss : tensor<?x4xf32>)
+      offsets(%sto : tensor<?xi32>) indices(%str : tensor<?xi32>)
+      weights(%srw : tensor<?xf32>) -> tensor<?x4xf32>
+  %s = arith.addf %hy, %sy : tensor<?x4xf32>
+  %y = arith.addf %s, %ly : tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}

@@ -227,3 +227,68 @@ func.func @mixes(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
   %z = arith.addf %x, %xs : tensor<?x2xf32>
   return %z : tensor<?x2xf32>
 }
+
+// -----
+
+func.func @nests_tokens(%l: tensor<?x4xf32>, %x: tensor<?x2xf32>)
+    -> tensor<8xi64> {
+  %r = moe.route %l policy<top_k = 2>
+      : tensor<?x4xf32> -> !moe.routing<experts = 4, per_token = 2>
+  %i = moe.route %x policy<top_k = 1>
+      : tensor<?x2xf32> -> !moe.routing<experts = 2, per_token = 1>
+  // expected-error@below {{'moe.nest' nests a routing of other rows than those that moe.dispatch by the outer routing gives}}
+  %n = moe.nest %i in %r
+      : !moe.routing<experts = 2, per_token = 1>,
+        !moe.routing<experts = 4, per_token = 2>
+      -> !moe.routing<experts = 8, per_token = 1>
+  %c = moe.expert_counts %n
+      : !moe.routing<experts = 8, per_token = 1> -> tensor<8xi64>
+  return %c : tensor<8xi64>
+}
+
+// -----
+
+func.func @known_pairs(%l: tensor<?x4xf32>, %x: tensor<?x2xf32>)
+    -> tensor<?x2xf32> {
+  %r = moe.route %l policy<top_k = 2>
+      : tensor<?x4xf32> -> !moe.routing<experts = 4, per_token = 2>
+  // expected-error@below {{'moe.dispatch' has a result of type 'tensor<8x2xf32>'; the number of pairs is not known at compile time}}
+  %xs = moe.dispatch %x by %r
+      : tensor<?x2xf32>, !moe.routing<experts = 4, per_token = 2>
+      -> tensor<8x2xf32>
+  return %x : tensor<?x2xf32>
+}
+
+// -----
+
+func.func @slots_unknown(%x: tensor<?x2xf32>, %l: tensor<?x4xf32>)
+    -> tensor<?x2xf32> {
+  %i = arith.constant dense<[[0], [0], [1], [1]]> : tensor<4x1xi32>
+  %w = arith.constant dense<1.0> : tensor<4x1xf32>
+  %s = moe.soft_dispatch %x by %l
+      : tensor<?x2xf32>, tensor<?x4xf32> -> tensor<4x2xf32>
+  %r = moe.assign %i, %w : tensor<4x1xi32>, tensor<4x1xf32>
+      -> !moe.routing<experts = 2, per_token = 1>
+  %xs = moe.dispatch %s by %r
+      : tensor<4x2xf32>, !moe.routing<experts = 2, per_token = 1>
+      -> tensor<?x2xf32>
+  // expected-error@below {{'moe.combine' has a result of type 'tensor<?x2xf32>'; expected 4 rows, as many as its routing has tokens}}
+  %y = moe.combine %xs by %r
+      : tensor<?x2xf32>, !moe.routing<experts = 2, per_token = 1>
+      -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// -----
+
+func.func @slots_of_tokens(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  %i = arith.constant dense<[[0], [0], [1], [1]]> : tensor<4x1xi32>
+  %w = arith.constant dense<1.0> : tensor<4x1xf32>
+  %r = moe.assign %i, %w : tensor<4x1xi32>, tensor<4x1xf32>
+      -> !moe.routing<experts = 2, per_token = 1>
+  // expected-error@below {{'moe.dispatch' expects 4 rows, but its operand has one row per token}}
+  %xs = moe.dispatch %x by %r
+      : tensor<?x2xf32>, !moe.routing<experts = 2, per_token = 1>
+      -> tensor<?x2xf32>
+  return %x : tensor<?x2xf32>
+}
