@@ -1,3 +1,5 @@
+// RUN: %python %moe_src_root/test/Pipelines/semantics.py %s
+
 // Experts within experts, written as what they are: the body of an outer expert
 // routes its rows among inner experts of its own. One inner weight has a single
 // source, the other is flat in the checkpoint.

@@ -1,3 +1,5 @@
+// RUN: %python %moe_src_root/test/Pipelines/semantics.py %s
+
 // Experts of two sizes and one that does nothing share a routing whose weights
 // multiply what experts read, beside a shared expert: one GEMM of three parts and
 // one sum of four.

@@ -1,3 +1,5 @@
+// RUN: %python %moe_src_root/test/Pipelines/semantics.py --tokens=5,17,40 %s
+
 // Statistics of a router that drops pairs in every way it can: before capacity,
 // by capacity, and at experts that do nothing; the regret of preferring some.
 
