@@ -107,3 +107,17 @@ TEST_F(RoutesToolTest, Errors) {
   EXPECT_EQ(result.err.substr(0, 15), "error[MOE0011]:");
   EXPECT_EQ(folder.list(), before);
 }
+
+TEST_F(RoutesToolTest, InspectShowsTaps) {
+  CommandResult result = runCommand("cd " + folder.path + " && " + MOE_INSPECT +
+                                    " plan m.moe "
+                                    "--function=routes");
+  EXPECT_EQ(result.exitCode, 0) << result.err;
+  EXPECT_NE(result.out.find(
+                "      2 tap routes of layers.0 (2 of 4 experts, N tokens): "
+                "ids %0, weights %1\n"
+                "      3 record experts of layers.0 (4 experts) from input "
+                "offsets, dropped from input dropped\n"),
+            std::string::npos)
+      << result.out;
+}
