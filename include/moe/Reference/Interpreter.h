@@ -25,8 +25,9 @@
 
 namespace mlir::moe::reference {
 
-/// What one execution of `moe.route` or `moe.select_topk` decided: ids and
-/// weights, N x k, ascending ids within a token.
+/// What one router decided (`moe.route`, `moe.route_products`, and the ops of
+/// the routed level that end them): ids and weights, N x k, ascending ids
+/// within a token, then -1 and +0 for each pair that is missing.
 struct RouteRecord {
   Tensor ids, weights;
 };
