@@ -135,6 +135,8 @@ RoleInfo Binder::getInfo(Role role, const ImportedBlock &block) const {
     return shared("shared.down", {hidden, model.sharedWidth}, true);
   case Role::SharedGateBias:
     return shared("shared.gate_bias", {model.sharedWidth});
+  case Role::SharedUpBias:
+    return shared("shared.up_bias", {model.sharedWidth});
   case Role::SharedDownBias:
     return shared("shared.down_bias", {hidden});
   case Role::SharedScale:

@@ -153,6 +153,7 @@ enum class Role {
   SharedUp,       // [S, H]
   SharedDown,     // [H, S]
   SharedGateBias, // [S]
+  SharedUpBias,   // [S]
   SharedDownBias, // [H]
   SharedScale,    // [1, H], of SharedKind::Gated
   Mix,            // [2, H], of SharedKind::Mixed, split into the next two

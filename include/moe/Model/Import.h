@@ -19,8 +19,18 @@
 //         attributes {moe.layer = 0 : i64} { ... }
 //   }
 //
-// `shared_width` is the width of the shared expert, 0 without one. Only names,
-// shapes and types of tensors are read, never their values.
+// `shared_width` is the width of the shared expert, 0 without one. `experts`
+// counts those with weights, of the layer with the most; where layers differ,
+// `layer_experts` has the number for each of `moe_layers`, and where experts
+// that give back what they take stand behind the others, `identity_experts`
+// counts them.
+//
+// Layers of a model with encoder and decoder are numbered through, the
+// encoder's first; their functions are called @encoder.layers.N.mlp and
+// @decoder.layers.N.mlp, N counting in each. A router that draws random numbers
+// in inference gives its function a second input, `seed` : tensor<1xi64>.
+//
+// Only names, shapes and types of tensors are read, never their values.
 //
 //===----------------------------------------------------------------------===//
 
