@@ -222,9 +222,9 @@ MOERT_API int32_t moert_session_output_shapes(
 /// Runs a function. Inputs are read in place and not changed; outputs are
 /// written in place and must have the shapes that
 /// moert_session_output_shapes gives. No output overlaps an input or another
-/// output. For a GPU they are copied instead. Errors 2, 13, 14, 15, 16, 311, 320,
-/// 321, 601, 602; after an error the contents of the outputs are undefined, and
-/// after 15 and 320 the session is of no use any more.
+/// output. For a GPU they are copied instead. Errors 2, 13, 14, 15, 16, 311,
+/// 320, 321, 601, 602; after an error the contents of the outputs are
+/// undefined, and after 15 and 320 the session is of no use any more.
 MOERT_API int32_t moert_session_call(moert_session *session, uint32_t function,
                                      const moert_tensor *inputs,
                                      uint32_t input_count,
@@ -247,8 +247,8 @@ MOERT_API int32_t moert_session_threads(const moert_session *session);
 ///    "num_experts": E, "top_k": k, "tokens": [one per layer],
 ///    "counts": [[one per expert], ...], "dropped": [[one per expert], ...]}
 /// "top_k" is absent when unknown, "dropped" (pairs of a token and an expert
-/// that a limit of capacity left out) when no layer has such a limit. Valid until the next call of this function
-/// on this session.
+/// that a limit of capacity left out) when no layer has such a limit. Valid
+/// until the next call of this function on this session.
 MOERT_API const char *moert_session_expert_stats(moert_session *session);
 MOERT_API void moert_session_reset_expert_stats(moert_session *session);
 

@@ -1,4 +1,4 @@
-"""Writes I8 codes [4, 6] and scales of good and bad shapes: make_int8.py FILE."""
+"""make_int8.py FILE: writes I8 codes [4, 6], scales of good and bad shapes."""
 
 import json
 import struct

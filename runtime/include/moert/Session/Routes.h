@@ -45,7 +45,8 @@ struct Routes {
   Status write(const std::string &path) const;
 
   /// Reads a file and checks all of it: MOE0010, MOE0016 when it holds no
-  /// routes, or wrong ones, MOE0014 for ids out of range or repeated in a token.
+  /// routes, or wrong ones, MOE0014 for ids out of range or repeated in a
+  /// token.
   static StatusOr<Routes> read(const std::string &path);
 };
 
