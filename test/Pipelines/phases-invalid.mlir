@@ -11,8 +11,8 @@
 // Each phase refuses what the one before it should not have let through.
 
 // BORDER: graph.mlir:2:8: error: 'func.call' cannot be compiled
-// ROUTED: routed.mlir:3:8: error: 'arith.constant' is read by a routed op or returned; make the constant a moe.weight
-// TILED: routed.mlir:3:8: error: 'arith.constant' stands outside a kernel region after the phase 'routed'
+// ROUTED: routed.mlir:3:8: error: 'linalg.reduce' is not token-wise: it reduces over rows
+// TILED: routed.mlir:2:8: error: 'tensor.empty' stands outside a kernel region after the phase 'routed'
 // TARGETS: error: module has no attribute 'moe.targets'
 // MODULE: error: expected a plan.binary with the host's code; run the phase 'target' first
 // OUTPUT: error: the pass option 'output' is missing
@@ -23,10 +23,16 @@ func.func @f(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
   return %y : tensor<?x4xf32>
 }
 //--- routed.mlir
-func.func @f(%x: tensor<?x4xf32>)
-    -> (tensor<?x4xf32>, tensor<2xf32>) {
-  %c = arith.constant dense<[1.0, 2.0]> : tensor<2xf32>
-  return %x, %c : tensor<?x4xf32>, tensor<2xf32>
+func.func @f(%x: tensor<?x4xf32>, %y: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %e = tensor.empty() : tensor<4xf32>
+  %s = linalg.reduce ins(%x : tensor<?x4xf32>) outs(%e : tensor<4xf32>)
+      dimensions = [0] (%a: f32, %b: f32) {
+    %c = arith.addf %a, %b : f32
+    linalg.yield %c : f32
+  }
+  %b = linalg.broadcast ins(%s : tensor<4xf32>) outs(%y : tensor<?x4xf32>)
+      dimensions = [0]
+  return %b : tensor<?x4xf32>
 }
 //--- empty.mlir
 module {
