@@ -42,8 +42,8 @@ def VerifyTiledPass : Pass<"moe-verify-tiled", "::mlir::ModuleOp"> {
   let description = [{
     The module holds weights, constants, plan functions and kernels only;
     kernels hold kernel ops only, and what gives them a number of rows; each
-    has a configuration per target variant. With `moe.numerics = "strict"`, all kernels of one name stay within
-    one accumulation class per ISA level.
+    has a configuration per target variant. With `moe.numerics = "strict"`, all
+    kernels of one name stay within one accumulation class per ISA level.
 
     Changes nothing. Fails at the first op that breaks this.
   }];
