@@ -250,6 +250,16 @@ TEST_P(Conformance, ErrorsOfAKernelAreReported) {
   EXPECT_EQ(status.what(), "'test' was given an invalid expert index");
 }
 
+TEST(KernelResult, SaysWhatWentWrong) {
+  EXPECT_TRUE(kernelResult(MOERT_KERNEL_OK, "layer").ok());
+  Status status = kernelResult(MOERT_KERNEL_BAD_INDEX, "layer");
+  EXPECT_EQ(status.number(), 17);
+  EXPECT_EQ(status.what(), "'layer' was given an index outside its table");
+  status = kernelResult(99, "layer");
+  EXPECT_EQ(status.number(), 9000);
+  EXPECT_EQ(status.what(), "'layer' failed with the unknown result 99");
+}
+
 TEST_P(Conformance, WrongDispatchesAreRefused) {
   LOAD_OR_SKIP(code);
   EXPECT_EQ(
