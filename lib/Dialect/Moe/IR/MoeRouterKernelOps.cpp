@@ -118,8 +118,7 @@ LogicalResult KernelFoldRowsOp::verify() {
   if (!types.front().isIndex())
     return emitOpError() << "C1: block argument 0 must be an index, got "
                          << types.front();
-  for (auto [i, type, buffer] :
-       llvm::enumerate(types.drop_front(), buffers))
+  for (auto [i, type, buffer] : llvm::enumerate(types.drop_front(), buffers))
     if (failed(verifyMapped(*this, "C1",
                             "block argument " + std::to_string(i + 1), type,
                             buffer, i < getRows().size())))
