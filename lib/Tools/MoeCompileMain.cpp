@@ -122,6 +122,16 @@ public:
       return Status::error(11, "cannot write '" + output.str() +
                                    "': it is a folder")
           .fix("choose another name with -o");
+    // A device or a pipe is written in place: a rename would replace it.
+    isSpecial = fs::exists(output) && !fs::is_regular_file(output);
+    if (isSpecial) {
+      if (std::error_code error =
+              fs::createUniqueDirectory("moe-compile", folder))
+        return Status::error(11, "cannot make a folder for temporary files: " +
+                                     error.message());
+      name = std::string(folder);
+      return {};
+    }
     path::append(folder, "." + path::filename(output) + ".tmp-" +
                              Twine(static_cast<int>(getpid())));
     if (mkdir(folder.c_str(), 0777) != 0)
@@ -143,11 +153,18 @@ public:
       return std::make_pair(path::filename(a) == outputName, a) <
              std::make_pair(path::filename(b) == outputName, b);
     });
+    if (isSpecial && files.size() > 1)
+      return Status::error(11, "cannot write '" + output.str() +
+                                   "': it is no regular file, and there are " +
+                                   std::to_string(files.size()) +
+                                   " files to write")
+          .fix("choose the name of a regular file with -o");
     for (const std::string &file : files) {
       SmallString<128> target(path::parent_path(output));
       path::append(target, path::filename(file));
       if (!error)
-        error = fs::rename(file, target);
+        error =
+            isSpecial ? fs::copy_file(file, output) : fs::rename(file, target);
     }
     if (error)
       return Status::error(11, "cannot write '" + output.str() +
@@ -155,6 +172,9 @@ public:
     return {};
   }
   std::string name;
+
+private:
+  bool isSpecial = false;
 };
 
 /// What a signal that killed the child most likely means.
