@@ -147,11 +147,14 @@ static LogicalResult runNestIds(NestIdsOp op, Frame &frame) {
       readOffsets(op, op.getExpertOffsets(), rows, frame);
   if (failed(offsets))
     return failure();
+  int64_t count = op.getInnerExperts();
   std::vector<int64_t> inner = ids->getInts(), result(rows * k, -1);
   for (size_t e = 0; e + 1 < offsets->size(); ++e)
     for (int64_t i = (*offsets)[e] * k; i < (*offsets)[e + 1] * k; ++i)
-      if (inner[i] != -1)
-        result[i] = inner[i] + static_cast<int64_t>(op.getInnerExperts() * e);
+      if (inner[i] >= 0 && inner[i] < count)
+        result[i] = inner[i] + static_cast<int64_t>(count * e);
+      else if (inner[i] != -1)
+        result[i] = count * (offsets->size() - 1);
   return frame.set(
       op, op.getResult(),
       Tensor::ofInts(ids->getElementType(), {rows, k}, std::move(result)));

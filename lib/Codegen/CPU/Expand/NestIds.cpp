@@ -18,6 +18,8 @@ LogicalResult mlir::moe::cpu::expandNestIds(KernelNestIdsOp op,
   int64_t perToken = op.getPerToken();
   Value zero = indexConstant(b, 0), k = indexConstant(b, perToken);
   Value none = i32Constant(b, -1);
+  Value inner = i32Constant(b, op.getInnerExperts());
+  Value outOfRange = i32Constant(b, op.getExperts() * op.getInnerExperts());
   Value rows =
       loadIndex(b, op.getExpertOffsets(), indexConstant(b, op.getExperts()));
   auto [begin, end] = ctx.splitRange(op.getTokens());
@@ -34,10 +36,15 @@ LogicalResult mlir::moe::cpu::expandNestIds(KernelNestIdsOp op,
              forRange(b, zero, k, 1, [&](ImplicitLocOpBuilder &b, Value j) {
                Value at = arith::AddIOp::create(b, first, j);
                Value id = memref::LoadOp::create(b, op.getIds(), at);
+               Value isNone =
+                   arith::CmpIOp::create(b, arith::CmpIPredicate::eq, id, none);
                Value isPair = arith::CmpIOp::create(
-                   b, arith::CmpIPredicate::sge, id, i32Constant(b, 0));
+                   b, arith::CmpIPredicate::ult, id, inner);
                Value nested = arith::AddIOp::create(b, id, base);
-               Value result = arith::SelectOp::create(b, isPair, nested, none);
+               // What is out of range must not become another's expert.
+               Value other =
+                   arith::SelectOp::create(b, isNone, none, outOfRange);
+               Value result = arith::SelectOp::create(b, isPair, nested, other);
                memref::StoreOp::create(b, result, op.getOut(), at);
              });
              return SmallVector<Value>{expert};

@@ -234,7 +234,8 @@ def Moe_NestIdsOp : Moe_Op<"nest_ids", [Pure, Moe_ReifyShapes]> {
   let summary = "numbers of experts within experts";
   let description = [{
     `result[r, j] = ids[r, j] + inner_experts * e` for a row r of expert e;
-    -1 stays -1, and all of a row behind the last one is -1. See `moe.nest`.
+    -1 stays -1, and all of a row behind the last one is -1. What else is not
+    below `inner_experts` becomes a number out of range. See `moe.nest`.
 
     Example:
     ```mlir
