@@ -85,7 +85,8 @@ class Point:
         draw = self.draw
         if draw.chance(0.15):
             draw.seen["noise on logits"] += 1
-            noise = self.random(draw.pick("normal", "gumbel"), value, kind, kind)
+            law = draw.pick("normal", "gumbel")
+            noise = self.random(law, value, kind, kind)
             self.lines.append(
                 f"%noisy_{name} = arith.addf {value}, {noise} : {kind}"
             )
@@ -310,7 +311,9 @@ class Point:
 
     def policy(self):
         experts = self.experts_number()
-        value, kind, visited, logits, shape, prefers = self.route("routing", experts)
+        value, kind, visited, logits, shape, prefers = self.route(
+            "routing", experts
+        )
         self.observe(value, kind, visited)
         self.count(value, kind, visited, chosen=True)
         draw = self.draw
