@@ -66,9 +66,9 @@ def Moe_WeightOp : Moe_Op<"weight", [Symbol]> {
     - C2. At least one source; exactly one unless `stack`.
     - C3. With `stack`, the leading dimension is the number of sources.
     - C4. `split` is [dimension, begin, end, step, extent] with 0 <= begin <
-        end <= extent, step >= 1, (end - begin) divisible by step, and the
-        dimension within the rank of one source, where it has that extent;
-        (end - begin) / step is its extent in the result.
+        end <= extent, step >= 1, and the dimension within the rank of one
+        source, where it has that extent; (end - begin) / step, rounded up, is
+        its extent in the result.
     - C5. `transpose` needs a source of rank >= 2.
     - C6. A source name is not empty and occurs once. It has braces at most in
         one range `{a..b}` with a <= b and at most 65536 names.
