@@ -43,8 +43,7 @@ void BlockBuilder::setCapacity(Policy &policy) {
   const ImportedCapacity &given = *model.capacity;
   bool counts = given.kind == CapacityKind::Slots;
   policy.capacityAttr = CapacityAttr::get(
-      builder.getContext(), given.kind,
-      APFloat(counts ? 0.0f : static_cast<float>(given.factor)),
+      builder.getContext(), given.kind, APFloat(counts ? 0.0 : given.factor),
       counts ? given.slots : 0, !counts && rule.roundDown, given.minimum,
       given.multiple, /*every=*/0);
   policy.dropOrder = rule.order;

@@ -28,7 +28,7 @@ int64_t mlir::moe::reference::countSlots(CapacityAttr capacity, int64_t tokens,
                                          int64_t perToken, int64_t experts) {
   if (capacity.getKind() == CapacityKind::Slots)
     return capacity.getSlots();
-  double c = tokens, factor = capacity.getFactor().convertToFloat();
+  double c = tokens, factor = capacity.getFactor().convertToDouble();
   if (capacity.getKind() == CapacityKind::Factor) {
     c = c * static_cast<double>(perToken);
     c = c * factor;

@@ -227,7 +227,9 @@ class Point:
         prefers = (not simple and source != "sparsemixer"
                    and draw.chance(0.15))
         if prefers:
-            rule = f"prefer = {draw.number(0, 0.3)}"
+            # Also so much that sums are rounded to one number.
+            rule = draw.pick("prefer = 1.0e+09", *[
+                f"prefer = {draw.number(0, 0.3)}"] * 5)
             if draw.chance(0.5):
                 rule += f" beyond {draw.rng.integers(0, top_k + 1)}"
             text.append(draw.clause("prefer", rule))
@@ -356,9 +358,9 @@ class Point:
             capacity = f"factor {factor}"
             capacity += f" min {minimum}" * (minimum > 1)
             capacity += f" multiple {multiple}" * (multiple > 1)
-            rows = int(np.ceil(np.float64(np.float32(factor))))
+            rows = int(np.ceil(float(factor)))
             extra = experts * (1 + minimum + multiple)
-            if np.float64(np.float32(factor)) >= experts:
+            if float(factor) >= experts:
                 rows, extra = experts, 0
         if draw.chance(0.3):
             capacity += f" every {draw.rng.integers(1, 12)}"

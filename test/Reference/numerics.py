@@ -240,9 +240,9 @@ def slots(capacity, tokens, per_token, experts):
         return x
     c = np.float64(tokens)
     if kind == "factor":
-        c = c * per_token * np.float64(f(x)) / experts
+        c = c * per_token * np.float64(x) / experts
     else:
-        c = c * np.float64(f(x))
+        c = c * np.float64(x)
     c = np.floor(c) if capacity.get("floor") else np.ceil(c)
     c = max(int(min(c, tokens)), capacity.get("min", 1))
     multiple = capacity.get("multiple", 1)

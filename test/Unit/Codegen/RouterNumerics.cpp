@@ -23,9 +23,9 @@ static constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 // Text
 //===----------------------------------------------------------------------===//
 
-static std::string number(float value) {
+static std::string number(double value) {
   char text[40];
-  std::snprintf(text, sizeof(text), "%.9e", value);
+  std::snprintf(text, sizeof(text), "%.17e", value);
   return text;
 }
 

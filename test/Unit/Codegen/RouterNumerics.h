@@ -29,7 +29,7 @@ enum class Narrow { No, BF16, F16 };
 
 struct Capacity {
   enum Kind { None, Factor, Tokens, Slots } kind = None;
-  float factor = 0.0f;
+  double factor = 0.0;
   int64_t slots = 0;
   bool floor = false;
   int64_t minimum = 1, multiple = 1, every = 0;

@@ -215,8 +215,8 @@ TEST_F(PolicyTest, CapacityBounds) {
     int64_t minimum = exact ? 1 : 1 + random() % 4;
     int64_t multiple = exact ? 1 : 1 + random() % 8;
     int64_t every = random() % 3 ? 0 : 1 + random() % 20;
-    auto capacity = CapacityAttr::get(&context, kind, APFloat(factor), slots,
-                                      down, minimum, multiple, every);
+    auto capacity = CapacityAttr::get(&context, kind, APFloat(double(factor)),
+                                      slots, down, minimum, multiple, every);
     auto [rows, extra] = capacity.getRowBound(k, experts);
     for (int64_t tokens : {0, 1, 2, 7, 31, 100, 1000}) {
       int64_t taken = 0, group = every ? every : std::max<int64_t>(tokens, 1);

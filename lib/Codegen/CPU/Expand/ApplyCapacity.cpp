@@ -38,7 +38,7 @@ Value cpu::emitCapacity(ImplicitLocOpBuilder &b, CapacityAttr capacity,
   auto whole = [&](int64_t value) -> Value {
     return arith::ConstantOp::create(b, b.getI64IntegerAttr(value));
   };
-  Value factor = f64(capacity.getFactor().convertToFloat());
+  Value factor = f64(capacity.getFactor().convertToDouble());
   Value all = arith::SIToFPOp::create(
       b, b.getF64Type(), arith::IndexCastOp::create(b, i64, tokens));
   Value c = all;

@@ -69,16 +69,20 @@ void RoutingType::print(AsmPrinter &printer) const {
 LogicalResult RoutingType::verify(function_ref<InFlightDiagnostic()> emitError,
                                   int64_t experts, int64_t perToken,
                                   int64_t rows, int64_t extra) {
-  if (experts < 1)
-    return emitError() << "C1: a routing needs at least one expert, got "
+  // Numbers of experts and rows are i32 in every list.
+  constexpr int64_t limit = std::numeric_limits<int32_t>::max();
+  if (experts < 1 || experts >= limit)
+    return emitError() << "C1: a routing needs at least one expert and fewer "
+                          "than 2^31 - 1, got "
                        << experts;
   if (perToken < 1 || perToken > experts)
     return emitError() << "C2: per_token must lie between 1 and the number of "
                           "experts "
                        << experts << ", got " << perToken;
-  if (rows < 0 || rows > perToken || extra < 0 || rows + extra == 0)
-    return emitError() << "C3: expected 0 <= rows <= per_token and extra >= 0, "
-                          "not both 0, got rows = "
+  if (rows < 0 || rows > perToken || extra < 0 || extra > limit ||
+      rows + extra == 0)
+    return emitError() << "C3: expected 0 <= rows <= per_token and 0 <= extra "
+                          "< 2^31, not both 0, got rows = "
                        << rows << " and extra = " << extra;
   return success();
 }

@@ -72,7 +72,14 @@ LogicalResult ChooseRowsOp::verify() {
     return emitOpError() << "C2: rows and extra must not be negative nor both "
                             "0, got "
                          << rows << " and " << extra;
-  return success();
+  auto bound = getCapacity().getRowBound(/*perToken=*/1, experts);
+  if (rows != bound.first || extra != bound.second)
+    return emitOpError() << "C2: the capacity bounds the rows by rows = "
+                         << bound.first << " and extra = " << bound.second
+                         << ", got " << rows << " and " << extra;
+  if (failed(verifyScale(*this, "C2", getScale())))
+    return failure();
+  return verifyRound(*this, "C2", getRoundWeights());
 }
 
 LogicalResult SliceRowsOp::verify() {

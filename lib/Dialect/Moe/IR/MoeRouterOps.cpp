@@ -117,7 +117,7 @@ LogicalResult RandomOp::verify() {
   if (getStream() >= 65536)
     return emitOpError() << "C2: expected 0 <= stream < 65536, got "
                          << static_cast<int64_t>(getStream());
-  if (!agree(extent(getSeed(), 0), 1))
+  if (extent(getSeed(), 0) != 1)
     return emitOpError() << "C3: seed must have one element, got "
                          << getSeed().getType();
   return success();
@@ -125,7 +125,7 @@ LogicalResult RandomOp::verify() {
 
 LogicalResult LookupOp::verify() {
   auto table = cast<RankedTensorType>(getTable().getType());
-  if (!table.hasStaticShape() ||
+  if (!table.hasStaticShape() || table.getNumElements() == 0 ||
       extent(getResult(), 1) != table.getDimSize(1) ||
       !agree(extent(getResult(), 0), extent(getIndices(), 0)) ||
       elementType(getResult()) != table.getElementType())

@@ -46,8 +46,10 @@ LogicalResult LoadBalanceLossOp::verify() {
     return emitOpError() << "C1: logits must have one column for each of "
                          << extent(route.getLogits(), 1) << " experts, got "
                          << getLogits().getType();
-  if (std::optional<int64_t> every = getEvery(); every && *every < 1)
-    return emitOpError() << "C3: every must be at least 1, got " << *every;
+  if (std::optional<int64_t> every = getEvery();
+      every && (*every < 1 || *every > std::numeric_limits<int32_t>::max()))
+    return emitOpError() << "C3: every must be at least 1 and below 2^31, got "
+                         << *every;
   return verifyCount(*this, "C3", getLoss(), 1);
 }
 

@@ -80,17 +80,20 @@ ParseResult parseF32(AsmParser &parser, float &value) {
   return success();
 }
 
-/// The shortest text that reads back as the same f32, as a float literal.
-void printF32(AsmPrinter &printer, float number) {
-  APFloat value(number);
-  SmallString<16> text;
-  for (unsigned digits : {6, 9}) {
+/// The shortest text that reads back as the same number, as a float literal.
+void printShortest(AsmPrinter &printer, const APFloat &value) {
+  SmallString<24> text;
+  for (unsigned digits : {6, 9, 17}) {
     text.clear();
     value.toString(text, digits, /*FormatMaxPadding=*/3);
     if (APFloat(value.getSemantics(), text).bitwiseIsEqual(value))
       break;
   }
   printer << text << (text.str().contains('.') ? "" : ".0");
+}
+
+void printF32(AsmPrinter &printer, float number) {
+  printShortest(printer, APFloat(number));
 }
 
 /// Parses the clauses of a policy, one call per clause.
@@ -309,13 +312,13 @@ void PolicyAttr::print(AsmPrinter &printer) const {
 
 CapacityAttr CapacityAttr::parseWords(AsmParser &parser) {
   CapacityKind kind;
-  float factor = 0;
+  double factor = 0;
   int64_t slots = 0, minimum = 1, multiple = 1, every = 0;
   if (parseEnum<CapacityKind>(parser, "capacity", "factor, tokens or slots",
                               kind, symbolizeCapacityKind))
     return {};
   if (kind == CapacityKind::Slots ? parser.parseInteger(slots)
-                                  : parseF32(parser, factor))
+                                  : parser.parseFloat(factor))
     return {};
   bool floor = succeeded(parser.parseOptionalKeyword("floor"));
   for (auto [word, value] : {std::pair<StringRef, int64_t *>{"min", &minimum},
@@ -342,7 +345,7 @@ void CapacityAttr::printWords(AsmPrinter &printer) const {
   if (getKind() == CapacityKind::Slots)
     printer << getSlots();
   else
-    printF32(printer, getFactor().convertToFloat());
+    printShortest(printer, getFactor());
   if (getRoundDown())
     printer << " floor";
   if (getMinimum() != 1)
@@ -472,7 +475,7 @@ LogicalResult CapacityAttr::verify(function_ref<InFlightDiagnostic()> emitError,
       (!factor.isFinite() || factor.isZero() || factor.isNegative()))
     return emitError() << "C1: '" << stringifyCapacityKind(kind)
                        << "' must be finite and greater than 0, got "
-                       << factor.convertToFloat();
+                       << factor.convertToDouble();
   if (kind == CapacityKind::Slots) {
     if (slots < 1)
       return emitError() << "C2: a capacity of " << slots
@@ -484,6 +487,10 @@ LogicalResult CapacityAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (minimum < 1 || multiple < 1 || every < 0)
     return emitError() << "C3: 'min', 'multiple' and 'every' must be at least "
                           "1";
+  // Rows are counted in i32.
+  for (int64_t number : {slots, minimum, multiple, every})
+    if (number > std::numeric_limits<int32_t>::max())
+      return emitError() << "C3: " << number << " is not below 2^31";
   return success();
 }
 
@@ -495,10 +502,9 @@ std::pair<int64_t, int64_t> CapacityAttr::getRowBound(int64_t perToken,
     return {experts, 0};
   if (getKind() == CapacityKind::Slots)
     return {0, experts * getSlots()};
-  double share =
-      getKind() == CapacityKind::Factor
-          ? static_cast<double>(getFactor().convertToFloat()) * perToken
-          : static_cast<double>(getFactor().convertToFloat()) * experts;
+  double share = getKind() == CapacityKind::Factor
+                     ? getFactor().convertToDouble() * perToken
+                     : getFactor().convertToDouble() * experts;
   if (share >= experts)
     return {experts, 0};
   return {static_cast<int64_t>(std::ceil(share)),

@@ -116,6 +116,10 @@ LogicalResult ExpertsFlattening::flattenLogits(RouterLogitsOp op) {
 }
 
 LogicalResult ExpertsFlattening::nest(Operation &op) {
+  // At the level of the function the rows of all outer experts would compete.
+  if (auto route = dyn_cast<RouteOp>(op);
+      route && route.getPolicy().getCapacity())
+    return refuse(op) << "a capacity counts the rows of one outer expert only";
   Operation *inner = b.clone(op, mapping);
   auto type = cast<RoutingType>(op.getResult(0).getType());
   auto nested = NestOp::create(

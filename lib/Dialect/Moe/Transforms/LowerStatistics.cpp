@@ -140,9 +140,11 @@ void RoutingLowering::lowerBalanceLoss(LoadBalanceLossOp op) {
   if (op.getFirstChoice()) {
     // The ids of a routing ascend and do not tell which was first.
     Policy policy = route.getPolicy().getPolicy();
-    policy.topK = 1;
+    // With more than one raised key the first of all is not the best one: a
+    // sum may round to another's.
+    if (policy.preferBeyond < 2)
+      policy.topK = 1;
     policy.biasAfterFirst = false;
-    policy.preferBeyond = std::min<int64_t>(policy.preferBeyond, 1);
     bool biased = !route.getPolicy().getPolicy().biasAfterFirst;
     ids = selectAgain(route, policy, biased).getIds();
   }
@@ -199,7 +201,15 @@ void RoutingLowering::lowerBalanceLoss(LoadBalanceLossOp op) {
         }
         Value scores = scoresOf(c, op.getScore(), op.getNormalized(), rows[0]);
         next[0] = addRows(c, next[0], scores);
-        next[1] = c.addAt(next[1], rows[1], {},
+        Value chosen = rows[1];
+        if (op.getFirstChoice() &&
+            cast<RankedTensorType>(chosen.getType()).getDimSize(1) > 1)
+          chosen = tensor::ExtractSliceOp::create(
+              c, chosen,
+              ArrayRef<OpFoldResult>{c.getIndexAttr(0), c.getIndexAttr(0)},
+              ArrayRef<OpFoldResult>{c.getIndexAttr(1), c.getIndexAttr(1)},
+              ArrayRef<OpFoldResult>{c.getIndexAttr(1), c.getIndexAttr(1)});
+        next[1] = c.addAt(next[1], chosen, {},
                           [](RowCode &c, ValueRange) { return c.i32(1); });
         next[2] = increment(c, next[2]);
         return next;
@@ -326,7 +336,7 @@ SelectTopkOp RoutingLowering::selectAgain(RouteOp route, const Policy &policy,
   bare.keepBound = 0;
   // With a capacity, which nothing applies, choices stay in order.
   bare.capacityAttr = CapacityAttr::get(
-      b.getContext(), CapacityKind::Slots, APFloat(0.0f), /*slots=*/1,
+      b.getContext(), CapacityKind::Slots, APFloat(0.0), /*slots=*/1,
       /*roundDown=*/false, /*minimum=*/1, /*multiple=*/1, /*every=*/0);
   bare.dropOrder = DropOrder::Choice;
   return SelectTopkOp::create(

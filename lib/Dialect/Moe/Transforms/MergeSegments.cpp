@@ -57,9 +57,9 @@ static std::optional<std::pair<Value, Value>> matchSum(Operation *op) {
                         linalgOp.getDpsInputs()[*rhs]);
 }
 
-/// Where a segment of a combine stands in the order of addition: parts of a
-/// routing in ascending order of expert, behind each other where the first of
-/// them stood; experts that every token visits last.
+/// Where a segment of a combine stands in the order of addition: other segments
+/// before parts of routings, these in ascending order of expert; experts that
+/// every token visits last.
 static std::pair<bool, int64_t> getRank(CombineRowsOp op, unsigned segment) {
   Operation *maker = op.getTokenRows()[segment].getDefiningOp();
   if (auto slice = dyn_cast_or_null<SliceRowsOp>(maker))

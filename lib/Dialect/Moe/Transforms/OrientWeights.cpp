@@ -65,7 +65,8 @@ public:
   /// Turns the weights of one op that are multiplied by as they are.
   void run(ExpertsOp op) {
     for (OpOperand &weight : op.getWeightsMutable())
-      if (isTurned(op, weight))
+      // Twice, when a transposed weight is multiplied by as it is.
+      while (isTurned(op, weight))
         turn(op, weight);
   }
   /// Removes weights that nothing reads any more.

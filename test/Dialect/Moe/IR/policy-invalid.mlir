@@ -141,8 +141,13 @@
 
 // -----
 
-// expected-error @+1 {{C1: 'tokens' must be finite and greater than 0, got INF}}
-#moe_capacity_c1_infinite = #moe.capacity<tokens 1.0e60>
+// expected-error @+1 {{C1: 'tokens' must be finite and greater than 0, got -1}}
+#moe_capacity_c1_negative = #moe.capacity<tokens -1.0>
+
+// -----
+
+// expected-error @+1 {{C3: 2305843009213693953 is not below 2^31}}
+#moe_capacity_c3_slots = #moe.capacity<slots 2305843009213693953>
 
 // -----
 

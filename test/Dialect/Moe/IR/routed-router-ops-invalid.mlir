@@ -360,3 +360,19 @@ func.func @moe_combine_rows_c4(%ys: tensor<?x64xf32>, %to: tensor<?xi32>, %tr: t
   %y = moe.combine_rows rows(%ys : tensor<?x64xf32>) offsets(%to : tensor<?xi32>) indices(%tr : tensor<?xi32>) weights(%rw : tensor<?xf32>) unweighted [true, false] -> tensor<?x64xf32>
   return
 }
+
+// -----
+
+func.func @moe_choose_rows_c2_bound(%l: tensor<?x8xf32>) {
+  // expected-error @+1 {{C2: the capacity bounds the rows by rows = 8 and extra = 0, got 1 and 0}}
+  %a:5 = moe.choose_rows %l score none capacity <factor 8.0> rows 1 extra 0 : tensor<?x8xf32> -> tensor<9xi32>, tensor<?xi32>, tensor<?xf32>, tensor<?xi32>, tensor<?xi32>
+  return
+}
+
+// -----
+
+func.func @moe_choose_rows_c2_round(%l: tensor<?x8xf32>) {
+  // expected-error @+1 {{C2: round must be bf16 or f16, got 'f64'}}
+  %a:5 = moe.choose_rows %l score none capacity <slots 3> round f64 rows 0 extra 24 : tensor<?x8xf32> -> tensor<9xi32>, tensor<?xi32>, tensor<?xf32>, tensor<?xi32>, tensor<?xi32>
+  return
+}

@@ -518,3 +518,19 @@ func.func @moe_soft_combine_c1_hidden(%s: tensor<16x64xf32>, %l: tensor<?x16xf32
   %y = moe.soft_combine %s by %l : tensor<16x64xf32>, tensor<?x16xf32> -> tensor<?x32xf32>
   return
 }
+
+// -----
+
+func.func @moe_lookup_c1_empty(%t: tensor<0x2xi32>, %i: tensor<?xi32>) {
+  // expected-error @+1 {{C1: expected a static V x D, N indices and N x D of one element type, got 'tensor<0x2xi32>', 'tensor<?xi32>' and 'tensor<?x2xi32>'}}
+  %r = moe.lookup %t[%i] : tensor<0x2xi32>, tensor<?xi32> -> tensor<?x2xi32>
+  return
+}
+
+// -----
+
+func.func @moe_random_c3_dynamic(%s: tensor<?xi64>, %x: tensor<?x4xf32>) {
+  // expected-error @+1 {{C3: seed must have one element, got 'tensor<?xi64>'}}
+  %r = moe.random uniform seed(%s) like %x : tensor<?xi64>, tensor<?x4xf32> -> tensor<?x4xf32>
+  return
+}

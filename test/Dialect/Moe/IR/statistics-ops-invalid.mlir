@@ -51,7 +51,7 @@ func.func @moe_load_balance_loss_c2(%l: tensor<?x8xf32>, %r: !moe.routing<expert
 
 func.func @moe_load_balance_loss_c3_every(%l: tensor<?x8xf32>) {
   %r = moe.route %l policy<top_k = 2> : tensor<?x8xf32> -> !moe.routing<experts = 8, per_token = 2>
-  // expected-error @+1 {{C3: every must be at least 1, got 0}}
+  // expected-error @+1 {{C3: every must be at least 1 and below 2^31, got 0}}
   %a = moe.load_balance_loss softmax %l by %r every 0 : tensor<?x8xf32>, !moe.routing<experts = 8, per_token = 2> -> tensor<1xf32>
   return
 }

@@ -1,6 +1,6 @@
 // RUN: moe-opt %s --split-input-file --verify-diagnostics
 
-// expected-error @+1 {{C1: a routing needs at least one expert, got 0}}
+// expected-error @+1 {{C1: a routing needs at least one expert and fewer than 2^31 - 1, got 0}}
 func.func private @moe_routing_c1(!moe.routing<experts = 0, per_token = 1>)
 
 // -----
@@ -15,17 +15,17 @@ func.func private @moe_routing_c2_zero(!moe.routing<experts = 8, per_token = 0>)
 
 // -----
 
-// expected-error @+1 {{C3: expected 0 <= rows <= per_token and extra >= 0, not both 0, got rows = 3 and extra = 0}}
+// expected-error @+1 {{C3: expected 0 <= rows <= per_token and 0 <= extra < 2^31, not both 0, got rows = 3 and extra = 0}}
 func.func private @moe_routing_c3(!moe.routing<experts = 8, per_token = 2, rows = 3, extra = 0>)
 
 // -----
 
-// expected-error @+1 {{C3: expected 0 <= rows <= per_token and extra >= 0, not both 0, got rows = 0 and extra = 0}}
+// expected-error @+1 {{C3: expected 0 <= rows <= per_token and 0 <= extra < 2^31, not both 0, got rows = 0 and extra = 0}}
 func.func private @moe_routing_c3_none(!moe.routing<experts = 8, per_token = 2, rows = 0, extra = 0>)
 
 // -----
 
-// expected-error @+1 {{C3: expected 0 <= rows <= per_token and extra >= 0, not both 0, got rows = 1 and extra = -1}}
+// expected-error @+1 {{C3: expected 0 <= rows <= per_token and 0 <= extra < 2^31, not both 0, got rows = 1 and extra = -1}}
 func.func private @moe_routing_c3_negative(!moe.routing<experts = 8, per_token = 2, rows = 1, extra = -1>)
 
 // -----
@@ -57,3 +57,13 @@ func.func private @moe_routing_c3_negative(!moe.routing<experts = 8, per_token =
 
 // expected-error @+1 {{C2: row_major has no tiles, got kTile = 32 and kInner = 2}}
 #layout_c2 = #moe.layout<kind = row_major, kTile = 32, kInner = 2>
+
+// -----
+
+// expected-error @+1 {{C1: a routing needs at least one expert and fewer than 2^31 - 1, got 2147483647}}
+func.func private @too_many_experts(!moe.routing<experts = 2147483647, per_token = 1>)
+
+// -----
+
+// expected-error @+1 {{C3: expected 0 <= rows <= per_token and 0 <= extra < 2^31, not both 0, got rows = 1 and extra = 2147483648}}
+func.func private @too_many_rows(!moe.routing<experts = 8, per_token = 8, rows = 1, extra = 2147483648>)

@@ -109,3 +109,38 @@ func.func @stacked(%x: tensor<?x4xf32>, %r0: tensor<?x3xf32>,
   }
   return %x : tensor<?x4xf32>
 }
+
+// -----
+
+moe.weight @wi : tensor<3x2x4xf32> from ["inner.{0..2}"] stack
+
+func.func @capacity(%x: tensor<?x4xf32>, %lo: tensor<?x3xf32>)
+    -> tensor<?x4xf32> {
+  %w = moe.get_weight @wi : tensor<3x2x4xf32>
+  %r = moe.route %lo policy<top_k = 2>
+      : tensor<?x3xf32> -> !moe.routing<experts = 3, per_token = 2>
+  %xs = moe.dispatch %x by %r
+      : tensor<?x4xf32>, !moe.routing<experts = 3, per_token = 2>
+      -> tensor<?x4xf32>
+  %ys = moe.experts ins(%xs) weights(%w) by %r
+      : (tensor<?x4xf32>, tensor<3x2x4xf32>),
+        !moe.routing<experts = 3, per_token = 2> -> tensor<?x4xf32> {
+  ^bb0(%t: tensor<?x4xf32>, %a: tensor<2x4xf32>):
+    %l = moe.router_logits ins(%t, %a)
+        : tensor<?x4xf32>, tensor<2x4xf32> -> tensor<?x2xf32>
+    // expected-error@below {{'moe.route' keeps experts within experts from being one routing: a capacity counts the rows of one outer expert only}}
+    %i = moe.route %l policy<top_k = 1, capacity = slots 1 by position>
+        : tensor<?x2xf32> -> !moe.routing<experts = 2, per_token = 1>
+    %xi = moe.dispatch %t by %i
+        : tensor<?x4xf32>, !moe.routing<experts = 2, per_token = 1>
+        -> tensor<?x4xf32>
+    %yi = moe.combine %xi by %i
+        : tensor<?x4xf32>, !moe.routing<experts = 2, per_token = 1>
+        -> tensor<?x4xf32>
+    moe.yield %yi : tensor<?x4xf32>
+  }
+  %y = moe.combine %ys by %r
+      : tensor<?x4xf32>, !moe.routing<experts = 3, per_token = 2>
+      -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
