@@ -448,6 +448,9 @@ class DeepSpeed(Family):
             "expert_interval": 2,
             "moe_eval_capacity_factor": 1.0,
             "moe_min_capacity": 4,
+            # Both are true where they are not named.
+            "moe_top2_2nd_expert_sampling": False,
+            "use_rts": False,
             "vocab_size": 64,
             **self.more,
         }
