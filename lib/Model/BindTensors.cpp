@@ -229,7 +229,8 @@ void Binder::check(const std::string &name, moert::DType dtype,
   problems.push_back(concat(problem, ", expected ", describe(dtype, shape)));
 }
 
-static int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+/// Of positive numbers; b may be as large as a file says.
+static int64_t ceilDiv(int64_t a, int64_t b) { return (a - 1) / b + 1; }
 
 void Binder::checkSources(const ImportedBlock &block,
                           const ImportedWeight &weight,

@@ -65,9 +65,9 @@ static StatusOr<moert::DType> readDType(const Config &config) {
 
 /// Applies what the keys with few meanings say.
 static Status makeChoices(const Config &config, Family &family) {
-  // A copy: options may change the family.
-  const std::vector<Choice> choices = family.choices;
-  for (const Choice &choice : choices) {
+  for (size_t i = 0; i < family.choices.size(); ++i) {
+    // A copy: options may change the family, and add choices.
+    const Choice choice = family.choices[i];
     MOE_ASSIGN_OR_RETURN(std::string value,
                          config.getWord(choice.key, choice.fallback));
     auto option =
@@ -81,9 +81,11 @@ static Status makeChoices(const Config &config, Family &family) {
       return unsupported(
           config, choice.key,
           concat("'", config.show(choice.key), "' is '", value, "'"),
-          concat("models of type '", family.modelType.str(),
-                 "' are known with ", quoteAll(known), " only"),
-          useDialect);
+          choice.because.empty()
+              ? concat("models of type '", family.modelType.str(),
+                       "' are known with ", quoteAll(known), " only")
+              : choice.because.str(),
+          choice.fix.empty() ? useDialect : choice.fix.str());
     }
     if (option->apply)
       option->apply(family);
@@ -95,8 +97,10 @@ static Status readActivation(const Config &config, ImportedModel &model) {
   const Family &family = *model.family;
   if (family.gating == Gating::Clamped) {
     model.activation = "swiglu_clamped";
-    MOE_ASSIGN_OR_RETURN(model.alpha, config.get(family.alpha));
-    MOE_ASSIGN_OR_RETURN(model.limit, config.get(family.limit));
+    MOE_ASSIGN_OR_RETURN(model.alpha,
+                         getF32(config, family.alpha, /*isPositive=*/true));
+    MOE_ASSIGN_OR_RETURN(model.limit,
+                         getF32(config, family.limit, /*isPositive=*/true));
     return {};
   }
   MOE_ASSIGN_OR_RETURN(model.activation, config.get(family.activation));
@@ -117,6 +121,19 @@ Status model::contradiction(const Config &config, StringRef key,
       .at(config.where(key))
       .because(std::move(because))
       .fix("restore the value that the model was published with");
+}
+
+StatusOr<double> model::getF32(const Config &config, const Number &setting,
+                               bool isPositive) {
+  MOE_ASSIGN_OR_RETURN(double value, config.get(setting));
+  float rounded = static_cast<float>(value);
+  if (std::isfinite(rounded) && (isPositive ? rounded > 0 : rounded >= 0))
+    return value;
+  StringRef key = config.nameOf(setting.names);
+  return contradiction(
+      config, key, concat("'", config.show(key), "' is no usable number"),
+      concat("it must be finite and ", isPositive ? "positive" : "not negative",
+             " as a float32"));
 }
 
 /// Appends the MoE layers of a stack, and their blocks.

@@ -15,36 +15,27 @@ using namespace mlir::moe;
 using namespace mlir::moe::model;
 using moert::concat;
 
-/// A number that a router computes with, in f32.
-static StatusOr<double> getF32(const Config &config, const Number &setting,
-                               bool isPositive) {
-  MOE_ASSIGN_OR_RETURN(double value, config.get(setting));
-  float rounded = static_cast<float>(value);
-  if (std::isfinite(rounded) && (isPositive ? rounded > 0 : rounded >= 0))
-    return value;
-  StringRef key = config.nameOf(setting.names);
-  return contradiction(
-      config, key, concat("'", config.show(key), "' is no usable number"),
-      concat("it must be finite and ", isPositive ? "positive" : "not negative",
-             " as a float32"));
-}
-
 static Status readScale(const Config &config, ImportedModel &model) {
   const Router &router = model.family->router;
-  MOE_ASSIGN_OR_RETURN(double scale, config.get(router.scale));
+  auto refuse = [&](const Number &setting, std::string because) {
+    StringRef key = config.nameOf(setting.names);
+    return contradiction(config, key,
+                         concat("'", config.show(key), "' is no usable number"),
+                         std::move(because));
+  };
   MOE_ASSIGN_OR_RETURN(double dropout, config.get(router.dropout));
+  if (!(dropout >= 0.0 && dropout < 1.0))
+    return refuse(router.dropout, "it must be at least 0 and less than 1");
+  double scale = 1.0;
+  if (!model.normalize || !router.normalizeOrScale) {
+    MOE_ASSIGN_OR_RETURN(scale, config.get(router.scale));
+  }
   model.scale = scale * (1.0 - dropout);
   // Routers compute in f32.
   float rounded = static_cast<float>(model.scale);
-  if (std::isfinite(rounded) && rounded != 0.0f)
-    return {};
-  StringRef key = config.nameOf(
-      router.scale.names.empty() ? router.dropout.names : router.scale.names);
-  return contradiction(
-      config, key, concat("'", config.show(key), "' is no usable number"),
-      router.scale.names.empty()
-          ? "1 minus it must be finite and not zero as a float32"
-          : "it must be finite and not zero as a float32");
+  if (!std::isfinite(rounded) || rounded == 0.0f)
+    return refuse(router.scale, "it must be finite and not zero as a float32");
+  return {};
 }
 
 static Status readGroups(const Config &config, ImportedModel &model) {
@@ -133,6 +124,8 @@ Status model::readRouter(const Config &config, ImportedModel &model) {
         "a token cannot visit more experts than there are");
   }
   MOE_ASSIGN_OR_RETURN(model.normalize, config.get(router.normalize));
+  if (router.normalizeSeveral && model.topK == 1)
+    model.normalize = false;
   MOE_ASSIGN_OR_RETURN(model.jitter,
                        getF32(config, router.jitter, /*isPositive=*/false));
   if (router.keep != Keep::All) {

@@ -84,6 +84,10 @@ struct Router {
   Int groups{{}, 1};
   Int keptGroups{{}, 1};
   Flag normalize{{}, false};
+  /// Normalises only with k > 1.
+  bool normalizeSeveral = false;
+  /// Scales only what is not normalised.
+  bool normalizeOrScale = false;
   /// The p of `normalize by`, 0 for the plain sum.
   int64_t norm = 0;
   double epsilon = 0.0;
@@ -199,13 +203,16 @@ struct Choice {
   struct Option {
     /// As it stands in config.json, without quotes; "null" for null.
     StringRef value;
-    /// What it changes; null for nothing.
+    /// What it changes; null for nothing. May add choices at the end.
     void (*apply)(Family &family) = nullptr;
   };
   StringRef key;
   /// What an absent key means.
   StringRef fallback;
   std::vector<Option> options;
+  /// Why others are refused, and what to do then, where more is known than that
+  /// they are unknown.
+  StringRef because = {}, fix = {};
 };
 
 struct Family {

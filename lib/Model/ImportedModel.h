@@ -125,6 +125,10 @@ Status contradiction(const Config &config, StringRef key, std::string what,
 /// MOE0207.
 Status unsupported(const Config &config, StringRef key, std::string what,
                    std::string because, std::string fix);
+/// A number that is computed with in f32. MOE0205 when it is not finite there,
+/// negative, or, with `isPositive`, zero.
+StatusOr<double> getF32(const Config &config, const Number &setting,
+                        bool isPositive);
 /// "'a', 'b', 'c'".
 std::string quoteAll(ArrayRef<StringRef> names);
 

@@ -66,6 +66,19 @@ Family model::switchTransformers() {
   return family;
 }
 
+/// What is dropped depends on scores, weights are normalised ones: no policy
+/// tells them apart.
+static void normalizeBeforeDrop(Family &family) {
+  StringRef because =
+      "with 'normalize_router_prob_before_dropping' the reference decides by "
+      "scores that are not normalised, a policy by those that are";
+  StringRef fix = "set one of the two keys back to its default";
+  family.choices.push_back(
+      {"second_expert_policy", "all", {{"all"}}, because, fix});
+  family.choices.push_back(
+      {"batch_prioritized_routing", "false", {{"false"}}, because, fix});
+}
+
 Family model::nllbMoe() {
   Family family;
   family.modelType = "nllb-moe";
@@ -87,9 +100,13 @@ Family model::nllbMoe() {
   family.experts = {{"num_experts"}, {}};
   family.topK = {{}, 2};
   family.activation = {{"activation_function"}, "relu"};
-  // Weights are rounded before the scale, which the policy cannot say; not
-  // rounding at all is nearer to it than rounding afterwards.
-  family.router.roundScores = true;
+  // The first expert is that of the largest rounded score, the second that of
+  // the largest logit of the others. Scores as they are choose the same two but
+  // for a tie of three rounded scores at the top; rounded ones would let their
+  // ties choose the second expert, too. What priority tied tokens have the
+  // reference's sort leaves open. Weights are rounded before the scale, which
+  // the policy cannot say; not rounding at all is nearer to it than rounding
+  // afterwards.
   family.router.normalize = {{}, true};
   family.router.atLeast = Router::AtLeast::ModelType;
   family.router.dropout = {{"moe_token_dropout"}, 0.2};
@@ -114,7 +131,7 @@ Family model::nllbMoe() {
       {"normalize_router_prob_before_dropping",
        "false",
        {{"false", [](Family &family) { family.router.afterDrop = true; }},
-        {"true"}}},
+        {"true", normalizeBeforeDrop}}},
       {"batch_prioritized_routing",
        "false",
        {{"false"}, {"true", [](Family &family) {
@@ -188,6 +205,15 @@ static void mixResidual(Family &family) {
   family.spellings[1].names = family.spellings[1].names + residual;
 }
 
+/// DeepSpeed lets random numbers decide, in inference, too, unless told not to.
+static Choice notRandom(StringRef key) {
+  return {key,
+          "true",
+          {{"false"}},
+          "without 'false', and without the key, random numbers decide",
+          "set the key to false to run the model without random numbers"};
+}
+
 Family model::deepspeedMoe() {
   Family family;
   family.modelType = "deepspeed_moe";
@@ -203,12 +229,16 @@ Family model::deepspeedMoe() {
   family.choices = {
       {"topk",
        "1",
-       {{"1"},
+       {{"1",
+         [](Family &family) {
+           family.choices.push_back(notRandom("use_rts"));
+         }},
         {"2",
          [](Family &family) {
            family.router.normalize = {{}, true};
            family.router.atLeast = Router::AtLeast::F32;
            family.router.afterDrop = true;
+           family.choices.push_back(notRandom("moe_top2_2nd_expert_sampling"));
          }}}},
       {"moe_token_dropping",
        "true",
@@ -220,10 +250,7 @@ Family model::deepspeedMoe() {
            capacity.minimum = {{"moe_min_capacity"}, 4};
            family.router.capacity = capacity;
          }}}},
-      {"mlp_type", "standard", {{"standard"}, {"residual", mixResidual}}},
-      // Both need random numbers in inference, too.
-      fact("use_rts", "false"),
-      fact("moe_top2_2nd_expert_sampling", "false")};
+      {"mlp_type", "standard", {{"standard"}, {"residual", mixResidual}}}};
   auto spelling = [](bool biases) {
     return at("language_model.encoder.layers.{L}.mlp.deepspeed_moe.",
               router("gate.wg.weight") +

@@ -36,6 +36,7 @@ Family model::deepseek() {
   Family family = makeDeepseek("deepseek");
   family.shared.count = {{"n_shared_experts"}, 0};
   family.router.normalize = {{"norm_topk_prob"}, false};
+  family.router.normalizeSeveral = true;
   family.router.roundLogits = true;
   family.router.roundScores = true;
   family.router.roundWeights = true;
@@ -43,29 +44,24 @@ Family model::deepseek() {
   return family;
 }
 
+/// Only the groups with the largest scores are open.
+static void limitGroups(Family &family) {
+  family.router.filter = GroupFilter::Max;
+  family.router.groups = {{"n_group"}, {}};
+  family.router.keptGroups = {{"topk_group"}, {}};
+}
+
 Family model::deepseekV2() {
   Family family = makeDeepseek("deepseek_v2");
   family.shared.count = {{"n_shared_experts"}, 0};
+  family.router.normalize = {{"norm_topk_prob"}, false};
+  family.router.normalizeSeveral = true;
+  family.router.scale = {{"routed_scaling_factor"}, 1.0};
+  family.router.normalizeOrScale = true;
   family.choices = {fact("scoring_func", "softmax"),
                     {"topk_method",
                      "greedy",
-                     {{"greedy"},
-                      {"group_limited_greedy",
-                       [](Family &family) {
-                         family.router.filter = GroupFilter::Max;
-                         family.router.groups = {{"n_group"}, {}};
-                         family.router.keptGroups = {{"topk_group"}, {}};
-                       }}}},
-                    // Normalised weights are not scaled.
-                    {"norm_topk_prob",
-                     "false",
-                     {{"false",
-                       [](Family &family) {
-                         family.router.scale = {{"routed_scaling_factor"}, 1.0};
-                       }},
-                      {"true", [](Family &family) {
-                         family.router.normalize = {{}, true};
-                       }}}}};
+                     {{"greedy"}, {"group_limited_greedy", limitGroups}}}};
   return family;
 }
 
@@ -91,10 +87,10 @@ Family model::longcatFlash() {
   family.experts = {{"n_routed_experts"}, {}};
   family.identityExperts = {{"zero_expert_num"}, {}};
   family.topK = {{"moe_topk"}, {}};
-  family.router.normalize = {{"norm_topk_prob"}, false};
   family.router.scale = {{"routed_scaling_factor"}, {}};
   family.choices = {fact("zero_expert_type", "identity"),
-                    fact("router_bias", "false")};
+                    fact("router_bias", "false"),
+                    fact("norm_topk_prob", "false")};
   StringRef mlp = "model.layers.{L}.mlp.";
   Names router = {{Role::Router, "router.classifier.weight"},
                   {Role::SelectBias, "router.e_score_correction_bias"}};

@@ -109,7 +109,7 @@ Family model::grok1() {
   return family;
 }
 
-/// `moe_normalize_expert_weights`: the p of the norm.
+/// `moe_normalize_expert_weights`: the p of the norm, 0 or null for none.
 static void normalizeBy1(Family &family) {
   family.router.normalize = {{}, true};
   family.router.norm = 1;
@@ -130,9 +130,10 @@ Family model::dbrx() {
   family.activation = {{"ffn_config.ffn_act_fn.name"}, "silu"};
   family.router.roundLogits = true;
   family.router.roundWeights = true;
-  family.choices = {{"ffn_config.moe_normalize_expert_weights",
-                     "1",
-                     {{"1", normalizeBy1}, {"2", normalizeBy2}, {"null"}}}};
+  family.choices = {
+      {"ffn_config.moe_normalize_expert_weights",
+       "1",
+       {{"1", normalizeBy1}, {"2", normalizeBy2}, {"0"}, {"null"}}}};
   family.spellings = {
       {at("transformer.blocks.{L}.ffn.",
           {{Role::Router, "router.layer.weight"},

@@ -148,8 +148,8 @@ const Expected expectations[] = {
      {"@encoder.layers.3.gate_bias : tensor<6x19xf32>",
       "@decoder.layers.1.down_bias : tensor<6x28xf32>"}},
     {"nllb_moe-bf16-capacity", "3, 5", 0,
-     "score = softmax, round_scores = bf16, top_k = 2, normalize at_least "
-     "0.0078125 after_drop, scale = 0.8, capacity = tokens 0.3 by priority"},
+     "score = softmax, top_k = 2, normalize at_least 0.0078125 after_drop, "
+     "scale = 0.8, capacity = tokens 0.3 by priority"},
     {"gshard-f32", "1, 3", 0,
      "score = softmax, top_k = 2, normalize epsilon 9.99999971E-10, capacity = "
      "factor 0.75 floor min 4 multiple 4 by choice"},
@@ -251,6 +251,12 @@ public:
     text.replace(at, end - at, value);
     return *this;
   }
+  /// Removes the line of a key.
+  ChangedGolden &drop(const std::string &key) {
+    size_t at = text.find("\"" + key + "\": ");
+    text.erase(at, text.find('\n', at) - at);
+    return *this;
+  }
   Imported import(const ImportOptions &options = {}) const {
     dir.writeFile("config.json", text);
     return Imported(dir.path, options);
@@ -280,12 +286,25 @@ TEST(Choices, DeepseekV2Normalised) {
   EXPECT_EQ(model.count("scale = 16"), 0u);
 }
 
+// A single weight is not divided by itself, and DeepSeek-V2 scales it.
+TEST(Choices, DeepseekNormalisesSeveral) {
+  ChangedGolden first("deepseek-f32"), second("deepseek_v2-f32");
+  first.set("norm_topk_prob", "true");
+  EXPECT_SAYS(first.import(), "top_k = 4, normalize epsilon 9.99999968");
+  first.set("num_experts_per_tok", "1");
+  EXPECT_SAYS(first.import(), "policy<score = softmax, top_k = 1> :");
+  second.set("norm_topk_prob", "true").set("num_experts_per_tok", "1");
+  EXPECT_SAYS(second.import(), "keep 2 by max, top_k = 1, scale = 16.0> :");
+}
+
 TEST(Choices, DbrxWithoutNorm) {
-  Imported model = ChangedGolden("dbrx-f32")
-                       .set("moe_top_k", "4, \"moe_normalize_expert_weights\""
-                                         ": null")
-                       .import();
-  EXPECT_SAYS(model, "policy<score = softmax, top_k = 4> :");
+  for (std::string norm : {"null", "0", "0.0"}) {
+    Imported model =
+        ChangedGolden("dbrx-f32")
+            .set("moe_top_k", "4, \"moe_normalize_expert_weights\": " + norm)
+            .import();
+    EXPECT_SAYS(model, "policy<score = softmax, top_k = 4> :");
+  }
 }
 
 TEST(Choices, DbrxNorm2) {
@@ -438,6 +457,22 @@ TEST(Encodings, Fp8LeavesSharedExpertsOut) {
   EXPECT_SAYS(model, "shared_experts.down_proj.weight_scale_inv\"]");
 }
 
+// Blocks far larger than any matrix have one scale.
+TEST(Encodings, Fp8AbsurdBlocks) {
+  ModelDirectory dir;
+  makeDeepseek(dir);
+  encodeFp8(dir);
+  dir.set("quantization_config",
+          "{\"quant_method\": \"fp8\", \"weight_block_size\": "
+          "[9223372036854775807, 9223372036854775807]}");
+  dir.write();
+  std::string error = dir.importError();
+  EXPECT_TRUE(StringRef(error).contains(
+      "'model.layers.1.mlp.experts.0.gate_proj.weight_scale_inv' in "
+      "model.safetensors is F32 [2, 2], expected F32 [1, 1]\n"))
+      << error;
+}
+
 TEST(Encodings, Fp8ScalesMissing) {
   ModelDirectory dir;
   makeDeepseek(dir);
@@ -479,7 +514,10 @@ const Refused refusals[] = {
      "because models of type 'nllb-moe' are known with 'false' only\n"},
     {"nllb_moe-f32", "moe_token_dropout", "1.0",
      "error[MOE0205]: 'moe_token_dropout' is no usable number",
-     "because 1 minus it must be finite and not zero as a float32\n"},
+     "because it must be at least 0 and less than 1\n"},
+    {"nllb_moe-f32", "moe_token_dropout", "-0.1",
+     "error[MOE0205]: 'moe_token_dropout' is no usable number",
+     "because it must be at least 0 and less than 1\n"},
     {"switch_transformers-f32", "num_selected_experts", "2",
      "error[MOE0207]: 'num_selected_experts' is '2'",
      "because models of type 'switch_transformers' are known with '1' only\n"},
@@ -504,6 +542,9 @@ const Refused refusals[] = {
     {"longcat_flash-f32", "zero_expert_type", "\"drop\"",
      "error[MOE0207]: 'zero_expert_type' is 'drop'",
      "because models of type 'longcat_flash' are known with 'identity' only\n"},
+    {"longcat_flash-f32", "norm_topk_prob", "true",
+     "error[MOE0207]: 'norm_topk_prob' is 'true'",
+     "because models of type 'longcat_flash' are known with 'false' only\n"},
     {"longcat_flash-f32", "moe_topk", "10",
      "error[MOE0205]: 'moe_topk' is 10, but there are 9 experts",
      "because a token cannot visit more experts than there are\n"},
@@ -539,9 +580,12 @@ const Refused refusals[] = {
      "'random' only\n"},
     {"deepspeed_moe-f32-top2", "topk", "3", "error[MOE0207]: 'topk' is '3'",
      "because models of type 'deepspeed_moe' are known with '1', '2' only\n"},
-    {"deepspeed_moe-f32-top2", "use_rts", "true",
+    {"deepspeed_moe-f32", "use_rts", "true",
      "error[MOE0207]: 'use_rts' is 'true'",
-     "because models of type 'deepspeed_moe' are known with 'false' only\n"},
+     "because without 'false', and without the key, random numbers decide\n"},
+    {"deepspeed_moe-f32-top2", "moe_top2_2nd_expert_sampling", "true",
+     "error[MOE0207]: 'moe_top2_2nd_expert_sampling' is 'true'",
+     "because without 'false', and without the key, random numbers decide\n"},
     {"deepspeed_moe-f32-top2", "mlp_type", "\"dense\"",
      "error[MOE0207]: 'mlp_type' is 'dense'",
      "because models of type 'deepspeed_moe' are known with 'standard', "
@@ -549,6 +593,12 @@ const Refused refusals[] = {
     {"deepspeed_moe-f32", "expert_interval", "4",
      "error[MOE0205]: 'num_experts' has 2 numbers for 1 MoE layers",
      "because it must have one number, or one for each of them\n"},
+    {"gpt_oss-f32", "swiglu_limit", "-7.0",
+     "error[MOE0205]: 'swiglu_limit' is no usable number",
+     "because it must be finite and positive as a float32\n"},
+    {"gpt_oss-f32", "swiglu_alpha", "1e39",
+     "error[MOE0205]: 'swiglu_alpha' is no usable number",
+     "because it must be finite and positive as a float32\n"},
     {"gpt_oss-f32-mxfp4", "hidden_size", "48",
      "error[MOE0205]: 'hidden_size' is 48",
      "because 32 values of mxfp4 share a scale\n"},
@@ -575,6 +625,47 @@ TEST_P(Refusals, NamesKeyAndReason) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, Refusals, testing::ValuesIn(refusals));
+
+// Values that are refused only beside another one.
+TEST(RefusedTogether, NllbNormalisedBefore) {
+  for (auto [key, value] : {std::pair("second_expert_policy", "\"random\""),
+                            std::pair("batch_prioritized_routing", "true")}) {
+    ChangedGolden golden("nllb_moe-f32");
+    golden.set(key, value);
+    EXPECT_EQ(golden.importError(), "no error");
+    std::string error =
+        golden.set("normalize_router_prob_before_dropping", "true")
+            .importError();
+    EXPECT_TRUE(StringRef(error).starts_with("error[MOE0207]: '" +
+                                             std::string(key) + "' is '"))
+        << error;
+    EXPECT_TRUE(StringRef(error).contains(
+        "because with 'normalize_router_prob_before_dropping' the reference "
+        "decides by scores that are not normalised, a policy by those that "
+        "are\nfix: set one of the two keys back to its default"))
+        << error;
+  }
+}
+
+// DeepSpeed's default is random, of the number of experts that it concerns.
+TEST(RefusedWhenAbsent, DeepspeedWithoutKey) {
+  ChangedGolden top1("deepspeed_moe-f32"), top2("deepspeed_moe-f32-top2");
+  top1.drop("moe_top2_2nd_expert_sampling");
+  top2.drop("use_rts");
+  EXPECT_EQ(top1.importError(), "no error");
+  EXPECT_EQ(top2.importError(), "no error");
+  EXPECT_TRUE(StringRef(top1.drop("use_rts").importError())
+                  .starts_with("error[MOE0207]: 'use_rts' is 'true'\n --> "
+                               "DIR/config.json\nbecause without 'false', and "
+                               "without the key, random numbers decide\n"));
+  EXPECT_TRUE(
+      StringRef(top2.drop("moe_top2_2nd_expert_sampling").importError())
+          .starts_with("error[MOE0207]: 'moe_top2_2nd_expert_sampling' is "
+                       "'true'\n --> DIR/config.json\nbecause without "
+                       "'false', and without the key, random numbers decide\n"
+                       "fix: set the key to false to run the model without "
+                       "random numbers"));
+}
 
 TEST(InvalidEncoding, Fp8WithoutBlocks) {
   ModelDirectory dir;
