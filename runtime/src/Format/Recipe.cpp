@@ -144,6 +144,14 @@ StatusOr<uint64_t> moert::packedBytes(const fb::Plan &plan,
     if (shape.size() != 2 && shape.size() != 3)
       return badConstant(constant, concat("makes ", panels ? "panels" : "rows",
                                           " of shape ", formatShape(shape)));
+    // A stack of vectors has two dimensions, but its sources are no matrices.
+    for (uint32_t index : indices)
+      if (const fb::Weight &weight = *plan.weights()->Get(index);
+          weight.source_shape()->size() < 2)
+        return badConstant(
+            constant, concat("makes ", panels ? "panels" : "rows",
+                             " of sources of shape ",
+                             formatShape(toVector(*weight.source_shape()))));
     const uint64_t experts = shape.size() == 3 ? shape[0] : 1;
     const uint64_t n = shape[shape.size() - 2], k = shape[shape.size() - 1];
     // Dimensions are below 2^63, so rounding up cannot overflow. A block is a

@@ -186,6 +186,38 @@ TEST(PlanReader, RejectsBadRows) {
             "constant 'bias' of the plan makes rows of shape [40]");
 }
 
+TEST(PlanReader, RejectsPanelsOfStackedVectors) {
+  for (bool rows : {false, true}) {
+    const std::string kind = rows ? "rows" : "panels";
+    auto stacked = [&](fb::PlanT &p) {
+      fb::WeightT &bias = *p.weights[1];
+      bias.stack = true;
+      bias.sources = {"b0", "b1", "b2"};
+      bias.shape = {3, 40};
+      p.constants[1]->layout = rows ? fb::Layout::Rows : fb::Layout::Panels;
+      p.constants[1]->k_tile = 4;
+    };
+    EXPECT_EQ(problem(stacked), "constant 'bias' of the plan makes " + kind +
+                                    " of sources of shape [40]");
+    // Not only of the first part.
+    EXPECT_EQ(problem([&](auto &p) {
+                stacked(p);
+                p.weights[0]->shape = p.weights[0]->source_shape = {3, 40};
+                p.weights[0]->stack = false;
+                p.constants[1]->weights = {0, 1};
+                p.constants[0]->layout = fb::Layout::RowMajor;
+              }),
+              "constant 'bias' of the plan makes " + kind +
+                  " of sources of shape [40]");
+    // As they are, they may be stacked.
+    EXPECT_EQ(problem([&](auto &p) {
+                stacked(p);
+                p.constants[1]->layout = fb::Layout::RowMajor;
+              }),
+              "no error");
+  }
+}
+
 TEST(PlanReader, RejectsBadWeights) {
   EXPECT_EQ(problem([](auto &p) { p.weights[0]->sources.clear(); }),
             "weight 'w' of the plan has 0 sources");
