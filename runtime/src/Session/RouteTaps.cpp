@@ -149,6 +149,10 @@ void Session::finishTaps(const Call &call) {
       std::memcpy(layer.ids.data(), ids, tap.bytes);
       std::memcpy(layer.weights.data(), ids + tap.bytes, tap.bytes);
     }
+    // Where there is no expert, the weight may be what the memory held before.
+    for (size_t i = 0; i < layer.ids.size(); ++i)
+      if (layer.ids[i] < 0)
+        layer.weights[i] = 0;
     routes.layers.push_back(std::move(layer));
   }
   recordedRoutes = std::move(routes);

@@ -17,6 +17,9 @@ using namespace moert;
 
 static constexpr std::string_view idsSuffix = ".ids";
 
+/// As in plans.
+static constexpr uint32_t maxExperts = 1u << 20;
+
 Status Routes::write(const std::string &path) const {
   std::vector<TensorSpec> specs;
   std::map<std::string, std::string> metadata = {{"schema", routesSchema},
@@ -106,6 +109,11 @@ private:
     layer.name = std::move(name);
     MOE_ASSIGN_OR_RETURN(layer.experts, number(layer.name + ".experts"));
     MOE_ASSIGN_OR_RETURN(layer.perToken, number(layer.name + ".per_token"));
+    // So the size of the file bounds the number of tokens, too.
+    if (layer.experts > maxExperts || layer.perToken < 1 ||
+        layer.perToken > layer.experts)
+      return bad(concat("its layer '", layer.name, "' chooses ", layer.perToken,
+                        " of ", layer.experts, " experts"));
     const TensorEntry *parts[] = {file.find(layer.name + ".ids"),
                                   file.find(layer.name + ".weights")};
     for (const TensorEntry *part : parts) {

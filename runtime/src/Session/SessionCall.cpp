@@ -349,12 +349,14 @@ Status Session::runCopy(const fb::Copy &copy, const Call &call) {
 
 void Session::finishRecords(const Call &call) {
   for (const Call::Record &record : call.records) {
+    // In a replay the limits cut a choice that was not used.
+    const bool drops = record.command->dropped() && !call.replaysRoutes;
     auto at = [&](uint64_t offset) {
       return reinterpret_cast<const int32_t *>(call.staging + offset);
     };
     stats.record(record.command->layer()->string_view(),
                  record.command->experts(), at(record.offset),
-                 record.command->dropped() ? at(record.dropped) : nullptr,
+                 drops ? at(record.dropped) : nullptr,
                  call.symbols.empty() ? 0 : call.symbols[0]);
   }
 }

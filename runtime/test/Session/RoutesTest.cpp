@@ -15,6 +15,7 @@
 #include <cstring>
 #include <functional>
 #include <gtest/gtest.h>
+#include <limits>
 
 using namespace moert;
 using namespace moert::test;
@@ -88,7 +89,7 @@ protected:
     EXPECT_EQ(0, std::memcmp(a.shares.data(), routes.weights.data(),
                              a.shares.size() * sizeof(float)));
   }
-  /// Records a call of `tokens` to `file`.
+  /// Records a call of `tokens` to `file`; gives what is in it.
   Arrays record(Session &session, int64_t tokens) {
     Arrays a = choose(tokens);
     session.recordRoutes(true);
@@ -96,6 +97,9 @@ protected:
     Status status = session.writeRoutes(file);
     EXPECT_TRUE(status.ok()) << status.toString();
     session.recordRoutes(false);
+    for (size_t i = 0; i < a.ids.size(); ++i)
+      if (a.ids[i] < 0)
+        a.weights[i] = 0;
     return a;
   }
   void everyWay(Session &session);
@@ -181,6 +185,20 @@ TEST_F(RoutesTest, WritesTheDocumentedFile) {
   EXPECT_EQ(0, std::memcmp(weights->data, a.weights.data(), 24));
   EXPECT_EQ(folder.list(),
             (std::vector<std::string>{"m.moe", "r.safetensors"}));
+}
+
+TEST_F(RoutesTest, WeightsOfNoExpertAreZero) {
+  std::unique_ptr<Session> session = openPlain();
+  Arrays a = choose(2);
+  a.ids = {3, -1, -1, -1};
+  a.weights = {0.5f, 7.0f, std::numeric_limits<float>::quiet_NaN(), -1.0f};
+  session->recordRoutes(true);
+  ASSERT_TRUE(call(*session, a).ok());
+  ASSERT_TRUE(session->writeRoutes(file).ok());
+  auto routes = Routes::read(file);
+  ASSERT_TRUE(routes.ok()) << routes.status().toString();
+  EXPECT_EQ(routes->layers[0].ids, a.ids);
+  EXPECT_EQ(routes->layers[0].weights, (std::vector<float>{0.5f, 0, 0, 0}));
 }
 
 TEST_F(RoutesTest, WhatCannotBeWritten) {
@@ -379,6 +397,19 @@ TEST_F(RoutesTest, DamagedFiles) {
             "tensor 'l.ids' is I32 [6], needed is I32 [tokens, 2]");
   EXPECT_EQ(why([](auto &r) { r.metadata["l.per_token"] = "3"; }),
             "tensor 'l.ids' is I32 [3, 2], needed is I32 [tokens, 3]");
+  EXPECT_EQ(why([](auto &r) { r.metadata["l.experts"] = "4294967295"; }),
+            "its layer 'l' chooses 2 of 4294967295 experts");
+  EXPECT_EQ(why([](auto &r) { r.metadata["l.experts"] = "1048577"; }),
+            "its layer 'l' chooses 2 of 1048577 experts");
+  EXPECT_TRUE(read([](auto &r) { r.metadata["l.experts"] = "1048576"; }).ok());
+  EXPECT_EQ(why([](auto &r) { r.metadata["l.experts"] = "1"; }),
+            "its layer 'l' chooses 2 of 1 experts");
+  // No bytes, but many tokens.
+  EXPECT_EQ(why([](auto &r) {
+              r.metadata["l.per_token"] = "0";
+              r.specs[0].shape = r.specs[1].shape = {int64_t(1) << 60, 0};
+            }),
+            "its layer 'l' chooses 0 of 4 experts");
 
   EXPECT_EQ(read([](auto &r) { r.ids[4] = 4; }).toString(),
             "error[MOE0014]: token 2 of layer 'l' has expert 4, outside 0 to "
@@ -429,6 +460,15 @@ TEST_F(RoutesTest, CountsDroppedPairs) {
   EXPECT_EQ(stats["tokens"], json::parse("[14]"));
   EXPECT_EQ(stats["counts"], json::parse("[[2, 4, 0, 8]]"));
   EXPECT_EQ(stats["dropped"], json::parse("[[0, 4, 0, 10]]"));
+
+  // What limits cut from a choice that a replay does without is not counted.
+  record(*session, 7);
+  ASSERT_TRUE(session->replayRoutes(file).ok());
+  ASSERT_TRUE(call(*session, a).ok());
+  stats = json::parse(session->expertStatsJson());
+  EXPECT_EQ(stats["tokens"], json::parse("[28]"));
+  EXPECT_EQ(stats["counts"], json::parse("[[4, 8, 0, 16]]"));
+  EXPECT_EQ(stats["dropped"], json::parse("[[0, 6, 0, 15]]"));
 
   // Fewer counts than experts.
   fb::PlanT plan = makePlan();

@@ -24,9 +24,9 @@ constexpr const char *routesSchema = "moe.routes/1";
 ///
 /// The file is a safetensors file: for each layer "<layer>.ids", I32
 /// [tokens, per_token], experts or -1 for none, and "<layer>.weights", F32 of
-/// the same shape. `__metadata__` has "schema", "model", "fingerprint" (of the
-/// weights), "function", and for each layer "<layer>.experts" and
-/// "<layer>.per_token", decimal.
+/// the same shape, 0 for none. `__metadata__` has "schema", "model",
+/// "fingerprint" (of the weights), "function", and for each layer
+/// "<layer>.experts" and "<layer>.per_token", decimal.
 struct Routes {
   struct Layer {
     std::string name;
