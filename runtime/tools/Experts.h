@@ -26,7 +26,8 @@ constexpr std::array<int, 5> coverageShares = {50, 80, 90, 95, 99};
 struct ExpertLayer {
   std::string name;
   uint64_t tokens = 0;
-  /// Rows by expert, and rows that a limit of capacity dropped.
+  /// Rows by expert, and rows that a limit of capacity dropped. The sum of
+  /// either is below 2^53, so a double holds it.
   std::vector<uint64_t> counts, dropped;
 
   /// Sum of the counts.
@@ -76,8 +77,8 @@ struct Picture {
 /// A square of `cell` pixels for every layer (downwards) and expert (to the
 /// right): white is an even load; purple is less, full at 0; orange is more,
 /// full at the largest load of all (at least 2); grey is no such expert, or no
-/// row in the layer.
-Picture drawHeatmap(const ExpertTable &table, size_t cell);
+/// row in the layer. MOE0601 for more than 2^25 pixels.
+StatusOr<Picture> drawHeatmap(const ExpertTable &table, size_t cell);
 /// Pixels of a square so that the picture has about 2048 at most, 1 to 16.
 size_t cellSize(const ExpertTable &table);
 

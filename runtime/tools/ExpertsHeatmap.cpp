@@ -23,6 +23,9 @@ using Color = std::array<uint8_t, 3>;
 constexpr Color purple = {84, 39, 136}, white = {255, 255, 255};
 constexpr Color orange = {230, 97, 1}, grey = {200, 200, 200};
 
+/// 96 MiB.
+constexpr size_t maxPixels = size_t(1) << 25;
+
 /// The colour `share` of the way from one to the other.
 Color mix(const Color &from, const Color &to, double share) {
   Color color;
@@ -47,19 +50,27 @@ size_t tools::cellSize(const ExpertTable &table) {
   return std::clamp<size_t>(2048 / std::max<size_t>(most, 1), 1, 16);
 }
 
-Picture tools::drawHeatmap(const ExpertTable &table, size_t cell) {
+StatusOr<Picture> tools::drawHeatmap(const ExpertTable &table, size_t cell) {
   double largest = 2;
   for (const ExpertLayer &layer : table.layers)
     if (const double load = layer.imbalance(); load > largest)
       largest = load;
+  const size_t experts = table.maxExperts();
   Picture picture;
-  picture.width = table.maxExperts() * cell;
+  picture.width = experts * cell;
   picture.height = table.layers.size() * cell;
+  if (picture.width && picture.height > maxPixels / picture.width)
+    return Status::error(601, concat("a picture of ", picture.width, " x ",
+                                     picture.height, " pixels is too large"))
+        .because(concat("it has a row for each of ", table.layers.size(),
+                        " layers and a column for each of ", experts,
+                        " experts, and at most ", maxPixels, " pixels"))
+        .fix("leave out --html and --png, or split the file by layers");
   picture.rgb.reserve(picture.width * picture.height * 3);
   for (const ExpertLayer &layer : table.layers) {
     const double sum = layer.rows();
     std::string line;
-    for (size_t e = 0; e < table.maxExperts(); ++e) {
+    for (size_t e = 0; e < experts; ++e) {
       const bool exists = e < layer.counts.size() && sum > 0;
       const Color color = exists
                               ? colorOf(double(layer.counts[e]) *
@@ -72,7 +83,7 @@ Picture tools::drawHeatmap(const ExpertTable &table, size_t cell) {
     for (size_t y = 0; y < cell; ++y)
       picture.rgb += line;
   }
-  return picture;
+  return StatusOr<Picture>(std::move(picture));
 }
 
 static void appendNumber(std::string &bytes, uint32_t value) {

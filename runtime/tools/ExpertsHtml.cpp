@@ -58,7 +58,8 @@ static std::string base64(const std::string &bytes) {
 
 /// The rows of the heatmap beside the names of their layers.
 static StatusOr<std::string> heatmap(const ExpertTable &table) {
-  MOE_ASSIGN_OR_RETURN(std::string png, encodePng(drawHeatmap(table, 1)));
+  MOE_ASSIGN_OR_RETURN(Picture picture, drawHeatmap(table, 1));
+  MOE_ASSIGN_OR_RETURN(std::string png, encodePng(picture));
   constexpr size_t line = 14, left = 150;
   const size_t experts = table.maxExperts();
   const size_t cell = std::clamp<size_t>(900 / experts, 1, 14);

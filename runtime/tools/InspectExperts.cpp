@@ -162,8 +162,7 @@ private:
     return none;
   }
   uint64_t number(const json &value, const char *key) {
-    // Sums of counts below 2^53 are exact.
-    if (value.is_number_unsigned() && value.get<uint64_t>() < uint64_t(1) << 53)
+    if (value.is_number_unsigned() && value.get<uint64_t>() < limit)
       return value.get<uint64_t>();
     fail(fmt::format("'{}' has {}, which is no count", key,
                      value.is_number() ? value.dump() : "something"));
@@ -175,10 +174,20 @@ private:
       fail(fmt::format("'{}' has something that is no list", key));
       return result;
     }
-    for (const json &value : values)
+    uint64_t sum = 0; // Of two below the limit, so it cannot overflow.
+    for (const json &value : values) {
       result.push_back(number(value, key));
+      sum += result.back();
+      if (sum >= limit) {
+        fail(fmt::format("the sum of a list in '{}' is not below 2^53", key));
+        return result;
+      }
+    }
     return result;
   }
+
+  /// Sums of counts below 2^53 are exact.
+  static constexpr uint64_t limit = uint64_t(1) << 53;
 
   const json &root;
   const json none = json::array();
@@ -225,15 +234,20 @@ static std::string printable(const std::string &name) {
   return text;
 }
 
+/// Of the column of names, in bytes.
+static constexpr size_t maxNameWidth = 64;
+
 static ordered_json orNull(double value) {
   return std::isnan(value) ? ordered_json() : ordered_json(value);
 }
 
 Report tools::describeExperts(const ExpertTable &table) {
   Report report;
-  size_t width = 10; // "all layers"
+  // From "all layers" on. Every line is as wide: one long name must not make
+  // all of them long; it is printed beyond its column.
+  size_t width = 10;
   for (const ExpertLayer &layer : table.layers)
-    width = std::max(width, layer.name.size());
+    width = std::clamp(layer.name.size(), width, maxNameWidth);
   report.text = fmt::format(
       "{}  fingerprint xxh3:{}  {} layers, {} experts{}\n\n"
       "{:<{}}  {:>9}  {:>9}  {:>8}  {:>9}  {:>5}  {:>6}  {:>12}\n",

@@ -273,8 +273,8 @@ Status runExperts(const Options &options) {
     MOE_RETURN_IF_ERROR(writeFile(options.html, page.data(), page.size()));
   }
   if (!options.png.empty()) {
-    MOE_ASSIGN_OR_RETURN(std::string image,
-                         encodePng(drawHeatmap(table, cellSize(table))));
+    MOE_ASSIGN_OR_RETURN(Picture picture, drawHeatmap(table, cellSize(table)));
+    MOE_ASSIGN_OR_RETURN(std::string image, encodePng(picture));
     MOE_RETURN_IF_ERROR(writeFile(options.png, image.data(), image.size()));
   }
   Report report = describeExperts(table);

@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <gtest/gtest.h>
+#include <sstream>
 
 using namespace moert::test;
 using nlohmann::json;
@@ -158,6 +159,64 @@ TEST_F(ExpertsTest, RejectsWhatIsNoStatistics) {
               s["counts"][2] = json::array();
             }),
             "layer 2 has no experts");
+  EXPECT_EQ(why([](json &s) {
+              s["counts"][1] = json::array();
+              for (int e = 0; e < 8; ++e)
+                s["counts"][1].push_back(uint64_t(1) << 50);
+            }),
+            "the sum of a list in 'counts' is not below 2^53");
+  EXPECT_EQ(why([](json &s) {
+              s["dropped"][0][1] = s["dropped"][0][7] = uint64_t(1) << 52;
+            }),
+            "the sum of a list in 'dropped' is not below 2^53");
+}
+
+TEST_F(ExpertsTest, SumsUpToTheLimitAreExact) {
+  const uint64_t largest = (uint64_t(1) << 53) - 1;
+  stats["counts"][0] = {largest - 6, 0, 1, 1, 1, 1, 1, 1};
+  stats["dropped"][0] = {largest, 0, 0, 0, 0, 0, 0, 0};
+  json report = json::parse(inspect(stats.dump(), "--json").out);
+  EXPECT_EQ(report["layers"][0]["rows"], largest);
+  EXPECT_EQ(report["layers"][0]["dropped"], largest);
+}
+
+TEST_F(ExpertsTest, RefusesPicturesWithTooManyPixels) {
+  // A wide layer and many narrow ones: a megabyte of text, 10^10 pixels.
+  const size_t layers = 100000, experts = 100000;
+  stats["layers"] = json(layers, "l");
+  stats["tokens"] = json(layers, 0);
+  stats["counts"] = json(layers, json::array({1}));
+  stats["counts"][7] = json(experts, 1);
+  stats.erase("dropped");
+  const std::string error =
+      "error[MOE0601]: a picture of 100000 x 100000 pixels is too large\n"
+      "because it has a row for each of 100000 layers and a column for each of "
+      "100000 experts, and at most 33554432 pixels\nfix: leave out --html and "
+      "--png, or split the file by layers\n";
+  for (const char *option : {"--png=e.png", "--html=e.html"}) {
+    CommandResult result = inspect(stats.dump(), option);
+    EXPECT_EQ(result.exitCode, 6) << option;
+    EXPECT_EQ(result.err, error) << option;
+    EXPECT_EQ(folder.list(), std::vector<std::string>{"s.json"});
+  }
+  EXPECT_EQ(inspect(stats.dump(), "--json > e.txt").exitCode, 0);
+}
+
+TEST_F(ExpertsTest, OneLongNameMakesOneLongLine) {
+  const std::string name(5000, 'n');
+  stats["layers"][1] = name;
+  CommandResult result = inspect(stats.dump());
+  EXPECT_EQ(result.exitCode, 0) << result.err;
+  std::istringstream lines(result.out);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.substr(0, name.size()) == name)
+      line.erase(0, name.size() - 64);
+    EXPECT_LT(line.size(), 150u) << line;
+  }
+  EXPECT_NE(result.out.find("\nlayers.0" + std::string(56, ' ') + "  "),
+            std::string::npos)
+      << result.out;
+  EXPECT_NE(result.out.find(name), std::string::npos);
 }
 
 TEST_F(ExpertsTest, Usage) {
