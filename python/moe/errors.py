@@ -112,7 +112,7 @@ class FileError(MoeError, OSError):
 
 
 class CallError(MoeError, RuntimeError):
-    """A call was interrupted, or its data is invalid (0014, 0015)."""
+    """A call was interrupted, or its data is invalid (0014, 0015, 0017)."""
 
 
 class IncompatibleArtifact(MoeError):
@@ -142,7 +142,7 @@ def error_of(number: int, text: str) -> MoeError:
         kind = FileError
     elif number in (13, 16):
         kind = InputError
-    elif number in (14, 15, 320, 321):
+    elif number in (14, 15, 17, 320, 321):
         kind = CallError
     elif number < 100:
         kind = UsageError

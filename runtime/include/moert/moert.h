@@ -222,8 +222,8 @@ MOERT_API int32_t moert_session_output_shapes(
 /// Runs a function. Inputs are read in place and not changed; outputs are
 /// written in place and must have the shapes that
 /// moert_session_output_shapes gives. No output overlaps an input or another
-/// output. For a GPU they are copied instead. Errors 2, 13, 14, 15, 16, 311,
-/// 320, 321, 601, 602; after an error the contents of the outputs are
+/// output. For a GPU they are copied instead. Errors 2, 13, 14, 15, 16, 17,
+/// 311, 320, 321, 601, 602; after an error the contents of the outputs are
 /// undefined, and after 15 and 320 the session is of no use any more.
 MOERT_API int32_t moert_session_call(moert_session *session, uint32_t function,
                                      const moert_tensor *inputs,

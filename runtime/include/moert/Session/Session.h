@@ -65,8 +65,8 @@ public:
   /// `outputShapes` gives. A device that shares the host's memory reads inputs
   /// and writes outputs in place; for others they are copied. Inputs and
   /// outputs are aligned to their element type and do not overlap. MOE0013
-  /// for inputs or outputs that do not fit, MOE0014, MOE0015, MOE0311, MOE0320,
-  /// MOE0321, MOE0601, MOE0602.
+  /// for inputs or outputs that do not fit, MOE0014, MOE0015, MOE0017, MOE0311,
+  /// MOE0320, MOE0321, MOE0601, MOE0602.
   Status call(uint32_t index, const std::vector<TensorView> &inputs,
               const std::vector<TensorView> &outputs);
 
