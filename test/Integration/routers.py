@@ -628,7 +628,8 @@ def main():
     for clause, times in sorted(draw.seen.items()):
         print(f"{times:6} {clause}")
     print(f"{done} routers equal to the interpreter, seed {seed}")
-    levels.report()
+    # Routers have no code of AMX, and not every machine has AVX-512.
+    levels.report(needed=["avx2"])
 
 
 if __name__ == "__main__":
