@@ -299,8 +299,9 @@ TEST_F(Policies, CountsSlots) {
   EXPECT_EQ(slots("tokens 0.5 floor", 5), 2);
   EXPECT_EQ(slots("factor 1.0e+30", 7), 7);
   EXPECT_EQ(slots("slots 3", 1), 3);
-  // In f64: 0.1f is a little more than a tenth.
-  EXPECT_EQ(slots("tokens 0.1", 10), 2);
+  // The factor is an f64: 0.1f is a little more than a tenth.
+  EXPECT_EQ(slots("tokens 0.1", 10), 1);
+  EXPECT_EQ(slots("tokens 0.3", 1000), 300);
 }
 
 namespace {
