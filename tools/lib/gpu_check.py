@@ -130,7 +130,7 @@ class Packer:
 
             # The router alone: its weights as a dense matrix.
             routing = scratch / "routing.mlir"
-            text = compiled.routing_module(imported, layer)
+            text = compiled.routing_module(imported, f"layers.{layer}")
             routing.write_text(text)
             tensors = tensorfile.read_model(str(model))
             eye = np.eye(e, dtype=np.float32).reshape(e, 1, e)
