@@ -73,7 +73,8 @@ LogicalResult ChooseRowsOp::verify() {
                             "0, got "
                          << rows << " and " << extra;
   auto bound = getCapacity().getRowBound(/*perToken=*/1, experts);
-  if (rows < bound.first || extra < bound.second)
+  // No expert has more rows than there are tokens.
+  if (rows < experts && (rows < bound.first || extra < bound.second))
     return emitOpError() << "C2: the capacity bounds the rows by rows = "
                          << bound.first << " and extra = " << bound.second
                          << ", got " << rows << " and " << extra;
