@@ -150,7 +150,7 @@ scaleShapeOf(WeightOp weight, const std::vector<int64_t> &stored) {
   ArrayRef<int64_t> block = *weight.getBlock();
   for (size_t i = 0; i < 2; ++i) {
     int64_t &extent = shape[shape.size() - 2 + i];
-    extent = (extent + block[i] - 1) / block[i];
+    extent = (extent - 1) / block[i] + 1;
   }
   return shape;
 }

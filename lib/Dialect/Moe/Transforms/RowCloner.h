@@ -40,6 +40,13 @@ private:
   OpBuilder &builder;
 };
 
+/// Whether buffers of the plan can have elements of this type: bytes are whole,
+/// kernels exchange no i1 and no index.
+inline bool isStorable(Type type) {
+  return type.isF32() || type.isBF16() || type.isF16() || type.isInteger(64) ||
+         type.isInteger(32) || type.isInteger(8);
+}
+
 } // namespace mlir::moe
 
 #endif // MOE_LIB_DIALECT_MOE_TRANSFORMS_ROWCLONER_H

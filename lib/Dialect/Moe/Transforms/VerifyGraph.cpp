@@ -200,12 +200,6 @@ LogicalResult RowChecker::check(Operation &op) {
   return checkRows(op);
 }
 
-/// Element types that buffers of the plan can have.
-static bool isStorable(Type type) {
-  return type.isF32() || type.isBF16() || type.isF16() || type.isInteger(64) ||
-         type.isInteger(32) || type.isInteger(8);
-}
-
 static LogicalResult verifyGraph(func::FuncOp func) {
   if (func.isDeclaration())
     return func.emitError()

@@ -95,12 +95,6 @@ private:
 
 } // namespace
 
-/// Bytes of an element are whole: kernels exchange no i1 and no index.
-static bool isStorable(Type type) {
-  return type.isF32() || type.isBF16() || type.isF16() || type.isInteger(64) ||
-         type.isInteger(32) || type.isInteger(8);
-}
-
 // Sizes in bytes are 64-bit numbers: of at most 2^31 rows, padded to blocks of
 // 16, of four bytes an element.
 static constexpr int64_t kMaxRowElements = int64_t(1) << 24;
